@@ -1,0 +1,101 @@
+"""The rows that travel through the system: source items, units (the plan), blocks, and a block's work in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from curate.interfaces import Layout, Role, Verb
+
+RecipeName = Literal["from_stylized", "from_pair"]
+InputRole = Literal["stylized", "content", "style", "subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """One image that a source offers. ``locator`` lets any worker read its bytes again from the same source config."""
+
+    source: str
+    """Name of the source in the config: input, contents, styles or subjects."""
+    locator: str
+    uri: str
+    """Where the image came from, for people (path, URL or package asset). Not part of any id."""
+    sha256: str
+    """Of the image's bytes as the source delivers them."""
+    caption: str = ""
+    subject: str = ""
+    """Words that name the subject; the empty string when unknown (then the content hash stands in for splits)."""
+    style: str = ""
+    """Label of the style when known, for balanced sampling and for yield tables."""
+    licence: str = ""
+    attribution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One planned triplet.
+
+    ``inputs`` by recipe: from_stylized has ``stylized`` (the target itself) and ``subject`` (a plain image of the new
+    subject, or only its words as ``style_caption``); from_pair has ``content`` and ``style``.
+    ``unit_id`` hashes everything that determines the result: recipe, layout, captions, the inputs' sha256, the run
+    seed, image size, and the experts' identities.
+    """
+
+    unit_id: str
+    index: int
+    recipe: RecipeName
+    layout: Layout
+    caption: str
+    """Of the content and of the target: names the subject."""
+    style_caption: str
+    """Of the style reference: names its (other) subject."""
+    subject: str
+    style_subject: str
+    style: str
+    side: Literal["train", "val"]
+    """Planned side of the split: a hash of the subject; the style reference's subject is drawn from the same side."""
+    inputs: Mapping[InputRole, SourceItem]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A few units that are made, scored and committed together. ``block_id`` hashes the unit ids."""
+
+    index: int
+    block_id: str
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a unit has no images (stage ``input``, ``destylize``, ``stylize``, ``worker``) or no score (the scorer)."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertCall:
+    """One step of a recipe: which expert verb makes which role, out of which inputs or earlier roles."""
+
+    makes: Role
+    verb: Verb
+    content: InputRole | None
+    style: InputRole | None
+
+
+@dataclass(slots=True)
+class Work:
+    """A block on its way through the stages. Images are encoded losslessly (PNG bytes), never raw arrays.
+
+    ``units`` are the block's units in order. ``images[unit_id][role]``; a unit in ``failures`` is skipped by later
+    stages but never leaves. ``seconds[stage]`` is wall time of the whole block in that stage.
+    """
+
+    block: Block
+    images: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    scores: dict[str, dict[str, dict[str, float | int]]] = field(default_factory=dict)
+    """scorer name -> unit_id -> column -> value: what this pass computed (already committed by its stage)."""
+    seconds: dict[str, float] = field(default_factory=dict)

@@ -130,19 +130,20 @@ def parse(cls: type[Model], values: Mapping[str, Any], *, file: Path | str | Non
 
 
 def _explain(cls: type[BaseModel], error: Any, lines: Lines) -> tuple[str, int | None, str]:
-    loc = tuple(p for p in error["loc"] if not (isinstance(p, str) and p.startswith("function-")))
-    known = [p for p in (loc[:n] for n in range(len(loc), 0, -1)) if p in lines]
-    # pydantic puts the tag of a discriminated union into the location: keep only parts that the file has
-    path = tuple(p for i, p in enumerate(loc) if not lines or loc[:i] + (p,) in lines or i == len(loc) - 1
-                 or any(k[-1] == p for k in lines))
-    dotted = ".".join(str(p) for p in path)
+    loc: tuple[str | int, ...] = error["loc"]
+    path: tuple[str | int, ...] = ()
+    line: int | None = None
+    for i, part in enumerate(loc):  # pydantic also puts the tag of a union into the location: keep what the file has
+        if (*path, part) in lines or i == len(loc) - 1 or not lines:
+            path = (*path, part)
+            line = lines.get(path, line)
     message = str(error["msg"])
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(loc[-1]), sorted(_field_names(cls)), n=1)
         message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     elif error["type"] == "missing":
         message = "this key is required"
-    return dotted, lines.get(path) or (lines[known[0]] if known else None), message
+    return ".".join(str(p) for p in path), line, message
 
 
 def _field_names(cls: type[BaseModel]) -> set[str]:

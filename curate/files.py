@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from pathlib import Path
@@ -14,17 +16,28 @@ from curate.errors import StoreError
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that a reader (or a crash) sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(tmp, "wb") as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
-        os.replace(tmp, path)
+        tmp.replace(path)
     except OSError as error:
-        tmp.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):
+            tmp.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+
+
+def write_advice(error: OSError) -> str:
+    """What went wrong with a write and what the user can do about it."""
+    says = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{says}; free some space, then run the same command again: it goes on where it stopped"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{says}; make the directory writable or choose another one"
+    return says
 
 
 def write_json(path: Path, value: Any) -> None:

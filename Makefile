@@ -1,0 +1,56 @@
+# Each target sets up what it needs; set-up is skipped while constraints.txt and pyproject.toml are unchanged.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+RUN    ?= runs/quickstart
+STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test slow lint type arch check zoo zoo-eval bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## virtual environment with the tested versions
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+run: setup  ## the quick start: real images to triplet shards, stats and a contact sheet
+	$(BIN)/curate run configs/quickstart.yaml
+	$(BIN)/curate stats $(RUN)
+
+test: setup  ## the fast suite, lint, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+slow: setup  ## the slow suite: kill -9 storms, both engines, planted bad triplets
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## ruff
+	$(BIN)/ruff check .
+
+type: setup  ## mypy --strict
+	$(BIN)/mypy
+
+arch: setup  ## import rules between the rooms
+	$(BIN)/lint-imports
+
+check: test slow  ## everything
+
+zoo: setup  ## train every compact model again from nothing (hours on 2 cores)
+	for model in evaluator csd clip vlm restyle; do $(BIN)/curate zoo build $$model || exit 1; done
+
+zoo-eval: setup  ## the zoo's figures on held-out subjects, with chance and a no-op beside each
+	$(BIN)/curate zoo eval
+
+bench: setup  ## engine cost: ray against a bare loop over the same models and units
+	$(BIN)/python benchmarks/engine.py
+
+clean:  ## run directories and caches (not the virtual environment)
+	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info

@@ -1,0 +1,112 @@
+"""The command line. Few options; knobs live in YAML and ``--set``. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.errors import CurateError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Make, filter and shard (content, style, stylized) triplets.")
+zoo = typer.Typer(no_args_is_help=True, help="The compact models that ship with the project.")
+app.add_typer(zoo, name="zoo")
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Default: the quick start.")] = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; make nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed units again.")] = False,
+) -> None:
+    """Make the triplets of CONFIG; run it again to resume or after a change."""
+    from curate.run.command import run_config
+
+    raise typer.Exit(run_config(config, tuple(overrides or ()), dry_run=dry_run, retry_failed=retry_failed))
+
+
+@app.command()
+def seal(
+    run_folder: RunFolder,
+    rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:` (a run config will do).")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Decide again and write the shards again, without any model."""
+    from curate.run.command import seal_run
+
+    raise typer.Exit(seal_run(run_folder, rules, tuple(overrides or ())))
+
+
+@app.command()
+def stats(
+    run_folder: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report/stats.json instead of tables.")] = False,
+) -> None:
+    """Funnel, reasons, scores, yield, speed; writes report/stats.json and report/contact_sheet.png."""
+    from curate.run.looking import show_stats
+
+    show_stats(run_folder, as_json=as_json)
+
+
+@app.command()
+def verify(
+    run_folder: RunFolder,
+    deep: Annotated[bool, typer.Option("--deep", help="Also hash every candidate image.")] = False,
+) -> None:
+    """Prove that the shards are whole and the accounts add up; exit code 1 and a list of faults if not."""
+    from curate.run.looking import show_faults
+
+    raise typer.Exit(show_faults(run_folder, deep=deep))
+
+
+@zoo.command("list")
+def zoo_list() -> None:
+    """The models that ship, with their sizes."""
+    from curate.zoo.builds import list_models
+
+    list_models()
+
+
+@zoo.command("build")
+def zoo_build(
+    name: Annotated[str, typer.Argument(help="A model of `curate zoo list`.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Default: the package's own weights folder.")] = None,
+    work: Annotated[Path | None, typer.Option("--work", help="Checkpoints and logs; a second call resumes.")] = None,
+) -> None:
+    """Train a compact model from nothing (or resume)."""
+    from curate.zoo.builds import build_model
+
+    build_model(name, out, work)
+
+
+@zoo.command("eval")
+def zoo_eval() -> None:
+    """Figures of the zoo on held-out subjects, with chance and a no-op beside each; exit code 1 if a bar is missed."""
+    from curate.zoo.builds import evaluate_models
+
+    raise typer.Exit(evaluate_models())
+
+
+def main() -> None:
+    """Entry point: known errors are one line on stderr and exit code 2 (1 when a finished run is not clean)."""
+    from curate.errors import BudgetError
+
+    try:
+        app()
+    except BudgetError as error:
+        sys.exit(f"curate: {error}")
+    except CurateError as error:
+        print(f"curate: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

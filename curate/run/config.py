@@ -1,0 +1,89 @@
+"""``RunConfig``: one YAML file is one run. Each part is owned by the room that uses it; here they only meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Field, model_validator
+
+import filters
+import pipelines
+from curate.config import StrictModel, apply_overrides, load_yaml, parse
+from curate.engine.config import EngineConfig
+from curate.errors import ConfigError
+from curate.interfaces import ExpertConfig, ScorerConfig, Verb
+from curate.planning import RecipeConfig
+from curate.seal import NearDuplicateConfig, RuleConfig, SealConfig
+from curate.sources import SourceConfig
+
+DEFAULT_CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+
+def _union(table: dict[str, str]) -> Any:
+    """The classes of an explicit table as one pydantic union told apart by ``kind``."""
+    classes = tuple(pipelines.load_symbol(where) for where in table.values())
+    return classes[0] if len(classes) == 1 else Annotated[Union[classes], Field(discriminator="kind")]  # noqa: UP007
+
+
+if TYPE_CHECKING:
+    AnyExpert = ExpertConfig
+    AnyScorer = ScorerConfig
+else:
+    AnyExpert = _union(pipelines.EXPERTS)
+    AnyScorer = _union(filters.SCORERS)
+
+
+class FailureBudget(StrictModel):
+    """How many failed units a run may end with and still exit 0."""
+
+    max_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class RunConfig(StrictModel):
+    """All of a run. See configs/quickstart.yaml for a commented example."""
+
+    output: str
+    """The run directory."""
+    seed: int = 0
+    size: int = Field(default=512, ge=16, le=4096)
+    """Pixels; the images of a triplet are square."""
+    fit: str = Field(default="pad", pattern="^(pad|crop|stretch)$")
+    block: int = Field(default=8, ge=1, le=256)
+    """Units that are made, scored and committed together."""
+    limit: int | None = Field(default=None, ge=1)
+    """Plan only the first so many units (they are representative: the plan interleaves styles)."""
+    val_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    sources: dict[str, SourceConfig]
+    """from_stylized: ``input`` and, unless new subjects come by prompt, ``subjects``; from_pair: ``contents``, ``styles``."""
+    recipe: RecipeConfig
+    experts: dict[Verb, AnyExpert]
+    scorers: dict[str, AnyScorer] = Field(default_factory=dict)
+    """In the order in which they run: cheap ones first."""
+    cascade: tuple[str, ...] = ()
+    """Scorers that skip units which already broke a rule."""
+    rules: tuple[RuleConfig, ...] = ()
+    near_duplicates: NearDuplicateConfig | None = None
+    shards: SealConfig = SealConfig()
+    engine: EngineConfig = EngineConfig()
+    failures: FailureBudget = FailureBudget()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> RunConfig:
+        columns = {c for scorer in self.scorers.values() for c in scorer.columns}
+        for rule in self.rules:
+            if rule.column not in columns:
+                raise ValueError(f"rules: no scorer here writes {rule.column!r}; there are: {', '.join(sorted(columns))}")
+        for name in self.cascade:
+            if name not in self.scorers:
+                raise ValueError(f"cascade: {name!r} is not among the scorers ({', '.join(self.scorers)})")
+        return self
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """The run config in a YAML file with ``--set`` overrides applied; ConfigError names file, key and line."""
+    values, lines = load_yaml(path)
+    config = parse(RunConfig, apply_overrides(values, overrides), file=path, lines=lines)
+    if not config.output:
+        raise ConfigError("a run needs a directory", file=path, key="output")
+    return config

@@ -1,0 +1,14 @@
+"""Seal: a pure function of committed candidates, scores, rules and settings -> shards, index and data card.
+
+Nothing here needs a model or a GPU: new thresholds take the time of encoding the kept images. ``verify`` proves what
+``seal`` promises.
+"""
+
+from curate.seal.config import SealConfig
+from curate.seal.near_duplicates import NearDuplicateConfig
+from curate.seal.rules import RuleConfig, Verdicts, broken_units, decide
+from curate.seal.seal import SealReport, seal
+from curate.seal.verify import Fault, verify
+
+__all__ = ["Fault", "NearDuplicateConfig", "RuleConfig", "SealConfig", "SealReport", "Verdicts", "broken_units",
+           "decide", "seal", "verify"]

@@ -1,0 +1,95 @@
+"""The data card (README.md beside the shards): what is in them, under which licences, and how to load them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.records import Unit
+
+LOADING = '''```python
+import webdataset as wds                                    # samples with PIL images and the parsed .json
+dataset = wds.WebDataset("{first}", shardshuffle=False).decode("pil")
+
+from datasets import load_dataset                           # the folder, or the hub id it was uploaded to
+dataset = load_dataset("webdataset", data_files={{"train": "train-*.tar"}}, split="train", streaming=True)
+
+import ray.data
+dataset = ray.data.read_webdataset("{first}", decoder=None)
+```'''
+
+
+def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
+    """Markdown with the front matter of a Hugging Face dataset card. ``dataset`` is the content of dataset.json."""
+    totals, splits = dataset["totals"], dataset["splits"]
+    sizes = ", ".join(f"{name} {s['samples']} in {_count(s['shards'], 'shard')}" for name, s in splits.items())
+    first = dataset["shards"][0]["name"] if dataset["shards"] else "train-000000.tar"
+    parts = [
+        _front_matter(splits),
+        "# Style triplets",
+        "Each sample is a triplet: the target (`stylized`) shows the subject of `content` in the style of `style`.",
+        f"**{_count(totals['kept'], 'triplet')}** ({sizes or 'no shards'}), out of {totals['planned']} planned.",
+        "## A sample", _members(dataset["members"]),
+        "## Load it", LOADING.format(first=first),
+        "## Licences of the source images", _licences(kept),
+        "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
+        "## What was kept, and why", _outcomes(totals), "Rules, in order:", _rules(dataset),
+        "The split is by subject: no subject of a val triplet stands in train.",
+        "## Scores", "\n".join(f"* `{name}` ({kind})" for name, kind in dataset["columns"].items()) or "none",
+        "## Files", "`dataset.json` lists shards with sizes and sha256; `index.parquet` has a row for every planned "
+        "triplet, rejected and failed ones too, with scores and reason.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(splits: Mapping[str, Any]) -> str:
+    lines = ["---", "license: other", "task_categories:", "- image-to-image", "tags:", "- style-transfer",
+             "- webdataset"]
+    if splits:
+        lines += ["configs:", "- config_name: default", "  data_files:"]
+        for name in splits:
+            lines += [f"  - split: {name}", f"    path: {name}-*.tar"]
+    return "\n".join([*lines, "---"])
+
+
+def _members(suffixes: Sequence[str]) -> str:
+    says = {"txt": "caption of content and target", "json": "scores, captions, subject, style, sources, provenance"}
+    return "\n".join(f"* `<id>.{suffix}`: {says.get(suffix, suffix.split('.')[0] + ' image')}" for suffix in suffixes)
+
+
+def _licences(kept: Sequence[Unit]) -> str:
+    images: dict[tuple[str, str], set[str]] = {}
+    for unit in kept:
+        for item in unit.inputs.values():
+            key = (item.licence or "not stated", item.attribution or "not stated")
+            images.setdefault(key, set()).add(item.sha256)
+    rows = [f"| {_cell(licence)} | {_cell(attribution)} | {len(images[licence, attribution])} |"
+            for licence, attribution in sorted(images)]
+    if not rows:
+        return "No triplets were kept."
+    return "\n".join(["| licence | attribution | images |", "|---|---|---|", *rows])
+
+
+def _outcomes(totals: Mapping[str, Any]) -> str:
+    rows = [("planned", totals["planned"]), ("kept", totals["kept"])]
+    rows += [(f"rejected: {reason}", n) for reason, n in totals["rejected"].items()]
+    rows += [(f"failed: {reason}", n) for reason, n in totals["failed"].items()]
+    rows += [("pending", totals["pending"])]
+    return "\n".join(["| outcome | units |", "|---|---|", *(f"| {_cell(name)} | {n} |" for name, n in rows)])
+
+
+def _rules(dataset: Mapping[str, Any]) -> str:
+    lines = [f"{i}. `{label}`" for i, label in enumerate(dataset["rule_labels"], 1)]
+    near = dataset["near_duplicates"]
+    if near:
+        lines.append(f"{len(lines) + 1}. no near-duplicates: `{near['column']}` of kept targets from different sources "
+                     f"differ in more than {near['max_distance']} bits")
+    return "\n".join(lines) or "none"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,157 @@
+"""``seal``: decide on every unit and write the dataset. See the package docstring for what it promises."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from curate.errors import StoreError
+from curate.files import write_advice, write_atomic, write_json
+from curate.records import Unit
+from curate.seal.card import data_card
+from curate.seal.config import SealConfig
+from curate.seal.index import build_index, check_accounting
+from curate.seal.judge import ScoreTable, check_columns, count_by, gather_scores, judge
+from curate.seal.near_duplicates import NearDuplicateConfig
+from curate.seal.publish import CARD, DATASET_JSON, INDEX, check_replaceable, mend, publish, staging_folder
+from curate.seal.rules import RuleConfig
+from curate.seal.samples import Members, build_sample, member_suffixes
+from curate.seal.shards import Shard, write_shards
+from curate.store import RunStore
+from curate.store.tables import write_table
+
+FORMAT = 1
+"""Of dataset.json and the samples; raised when an older reader would misread them."""
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True, slots=True)
+class SealReport:
+    """What became of the plan: planned = kept + sum(rejected) + sum(failed) + pending."""
+
+    planned: int
+    kept: int
+    rejected: dict[str, int]
+    """Reason -> units, most first."""
+    failed: dict[str, int]
+    """"stage: reason" -> units, most first."""
+    pending: int
+    shards: tuple[Shard, ...]
+    folder: Path
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Kept units by split."""
+        return {split: n for split in SPLITS if (n := sum(s.samples for s in self.shards if s.split == split))}
+
+
+def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: NearDuplicateConfig | None = None,
+         config: SealConfig | None = None, scorers: Sequence[tuple[str, str]] = ()) -> SealReport:
+    """Write ``shards/`` of a run anew from what is committed; the former set is replaced as a whole.
+
+    ``scorers``: (name, fingerprint) of the scores to use. Equal inputs give equal bytes. Raises ConfigError for a rule
+    on a column nobody gives, StoreError for a damaged candidate, a full disk (the former set stays) or an accounting
+    that does not add up.
+    """
+    config = config or SealConfig()
+    final = store.paths.shards
+    check_replaceable(final)
+    units, ledger = store.units(), store.ledger()
+    scores = gather_scores(store, [unit.unit_id for unit in units], scorers)
+    check_columns(scores, rules, near_duplicates)
+    judged = judge(units, ledger, scores, rules, near_duplicates)
+    kept = [unit for unit in units if judged.at[unit.unit_id, "status"] == "kept"]
+    build = _builder(store, kept, ledger, scores, config)
+    staged = staging_folder(final)
+    try:
+        mend(final)
+        staged.mkdir(parents=True)
+        shards, where = _write_all(staged, kept, build, config)
+        index = build_index(units, judged, scores, where)
+        check_accounting(units, index, sum(shard.samples for shard in shards))
+        report = SealReport(planned=len(units), kept=len(kept), rejected=count_by(judged, "rejected"),
+                            failed=count_by(judged, "failed"), pending=int((judged["status"] == "pending").sum()),
+                            shards=tuple(shards), folder=final)
+        dataset = _describe(report, index, rules, near_duplicates, config, scores, scorers)
+        _write_sidecars(staged, dataset, index, kept)
+        publish(final)
+    except OSError as error:
+        raise StoreError(f"{staged}: cannot be written: {write_advice(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(staged, ignore_errors=True)
+    return report
+
+
+def _builder(store: RunStore, kept: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, config: SealConfig,
+             ) -> Callable[[str], Members]:
+    """unit_id -> its members; called from several threads."""
+    by_id = {unit.unit_id: unit for unit in kept}
+    rows = _records(ledger.loc[list(by_id)])
+    numbers = _records(scores.frame.loc[list(by_id)])
+
+    def build(unit_id: str) -> Members:
+        row = rows[unit_id]
+        try:
+            images = store.read_images(unit_id, row)
+            return build_sample(by_id[unit_id], images, numbers[unit_id], row["provenance"], config)
+        except StoreError as error:
+            raise StoreError(f"unit {unit_id}: {error}") from error
+
+    return build
+
+
+def _records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """unit_id -> column -> value."""
+    values = frame.to_dict("records")
+    return {str(key): {str(k): v for k, v in row.items()} for key, row in zip(frame.index, values, strict=True)}
+
+
+def _write_all(folder: Path, kept: Sequence[Unit], build: Callable[[str], Members], config: SealConfig,
+               ) -> tuple[list[Shard], dict[str, str]]:
+    shards: list[Shard] = []
+    where: dict[str, str] = {}
+    for split in SPLITS:
+        ids = [unit.unit_id for unit in kept if unit.side == split]
+        written, places = write_shards(folder, split, ids, build, config)
+        shards += written
+        where |= places
+    return shards, where
+
+
+def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], near: NearDuplicateConfig | None,
+              config: SealConfig, scores: ScoreTable, scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The content of dataset.json, without the checksums of its neighbours."""
+    splits = {split: [s for s in report.shards if s.split == split] for split in SPLITS}
+    return {
+        "format": FORMAT,
+        "members": list(member_suffixes(config)),
+        "shards": [shard.as_dict() for shard in report.shards],
+        "splits": {split: {"samples": sum(s.samples for s in shards), "shards": len(shards),
+                           "bytes": sum(s.bytes for s in shards)} for split, shards in splits.items() if shards},
+        "totals": {"planned": report.planned, "kept": report.kept, "rejected": report.rejected,
+                   "failed": report.failed, "pending": report.pending},
+        "columns": {name: str(index.schema.field(name).type) for name in scores.owners},
+        "scorers": [{"name": name, "fingerprint": fingerprint} for name, fingerprint in scorers],
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        "rule_labels": [rule.label for rule in rules],
+        "near_duplicates": near.model_dump(mode="json") if near else None,
+        "settings": config.model_dump(mode="json"),
+    }
+
+
+def _write_sidecars(folder: Path, dataset: dict[str, Any], index: pa.Table, kept: Sequence[Unit]) -> None:
+    """Card and index, then dataset.json, which says that the set is whole."""
+    write_atomic(folder / CARD, data_card(dataset, kept).encode())
+    write_table(folder / INDEX, index)
+    files = {name: (folder / name).read_bytes() for name in (CARD, INDEX)}
+    sums = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    write_json(folder / DATASET_JSON, {**dataset, "files": sums})

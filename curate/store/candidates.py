@@ -1,0 +1,126 @@
+"""Candidate segments: the images of a block in one tar, and its ledger rows in a parquet written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from curate.errors import StoreError
+from curate.files import write_atomic
+from curate.interfaces import ROLES
+from curate.records import Block, Failure, Work
+from curate.seeds import digest
+from curate.store.layout import RunPaths
+from curate.store.tables import SegmentFolder, read_table, write_table
+from curate.store.tars import Extent, build_tar, read_extents
+
+SCHEMA = pa.schema([
+    ("unit_id", pa.string()),
+    ("block_id", pa.string()),
+    ("status", pa.string()),
+    ("stage", pa.string()),
+    ("reason", pa.string()),
+    *((f"{role}_{what}", kind) for role in ROLES
+      for what, kind in (("sha256", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64()))),
+    ("seconds", pa.string()),
+    ("provenance", pa.string()),
+])
+
+
+class Candidates:
+    """The candidates folder. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._segments = SegmentFolder(paths.candidates, SCHEMA)
+
+    def commit(self, work: Work, *, provenance: Mapping[str, Any]) -> None:
+        """Write the block's tar, then its rows. See ``RunStore.commit_candidates``."""
+        block = work.block
+        if block.block_id != digest(*(unit.unit_id for unit in block.units)):
+            raise StoreError(f"block {block.block_id}: its id is not the hash of its units; build it with make_block")
+        made = [unit.unit_id for unit in block.units if unit.unit_id not in work.failures]
+        for unit_id in made:
+            lacking = [role for role in ROLES if role not in work.images.get(unit_id, {})]
+            if lacking:
+                raise StoreError(f"unit {unit_id}: neither failed nor complete: no {lacking[0]} image to commit")
+        data, extents = build_tar((f"{unit_id}.{role}.png", work.images[unit_id][role])
+                                  for unit_id in made for role in ROLES)
+        rows = [self._row(work, unit.unit_id, extents, provenance) for unit in block.units]
+        write_atomic(self._paths.candidate_tar(block.block_id), data)
+        write_table(self._paths.candidate_rows(block.block_id), pa.Table.from_pylist(rows, schema=SCHEMA))
+
+    @staticmethod
+    def _row(work: Work, unit_id: str, extents: Mapping[str, Extent], provenance: Mapping[str, Any]) -> dict[str, Any]:
+        failure = work.failures.get(unit_id)
+        share = {stage: seconds / len(work.block.units) for stage, seconds in work.seconds.items()}
+        row: dict[str, Any] = {
+            "unit_id": unit_id,
+            "block_id": work.block.block_id,
+            "status": "failed" if failure else "made",
+            "stage": failure.stage if failure else "",
+            "reason": failure.reason if failure else "",
+            "seconds": json.dumps(share, sort_keys=True),
+            "provenance": json.dumps(provenance, sort_keys=True),
+        }
+        if not failure:
+            for role in ROLES:
+                extent = extents[f"{unit_id}.{role}.png"]
+                row[f"{role}_sha256"] = hashlib.sha256(work.images[unit_id][role]).hexdigest()
+                row[f"{role}_offset"], row[f"{role}_bytes"] = extent
+        return row
+
+    def ledger(self) -> pd.DataFrame:
+        """One row a committed unit, indexed by unit_id.
+
+        A unit that stands in several segments (it failed once and was made later, or a block was cut after a crash)
+        counts once: ``made`` before ``failed``, then the first segment by name.
+        """
+        frame: pd.DataFrame = self._segments.table().to_pandas()
+        frame = frame.sort_values(["status", "segment"], ascending=[False, True], kind="stable")  # "made" > "failed"
+        return frame.drop_duplicates("unit_id").set_index("unit_id")
+
+    def load(self, block: Block) -> Work:
+        """Images (encoded, checked against their sha256) and failures of a committed block."""
+        wanted = [unit.unit_id for unit in block.units]
+        rows = self._rows_of(block.block_id, wanted)
+        work = Work(block=block)
+        for unit_id in wanted:
+            row = rows.get(unit_id)
+            if row is None:
+                raise StoreError(f"unit {unit_id} of block {block.block_id} is not committed")
+            if row["status"] == "failed":
+                work.failures[unit_id] = Failure(row["stage"], row["reason"])
+            else:
+                work.images[unit_id] = self.read_images(unit_id, row)
+        return work
+
+    def _rows_of(self, block_id: str, wanted: Sequence[str]) -> dict[str, dict[Any, Any]]:
+        own = self._paths.candidate_rows(block_id)
+        if own.exists():  # the common case reads one small file, not the whole ledger
+            rows = {row["unit_id"]: row for row in read_table(own).to_pylist()}
+            if all(rows.get(unit_id, {}).get("status") == "made" for unit_id in wanted):
+                return rows
+        return self.rows(wanted)
+
+    def rows(self, unit_ids: Collection[str]) -> dict[str, dict[Any, Any]]:
+        """Ledger rows of those units that are committed."""
+        ledger = self.ledger()
+        found = ledger.loc[ledger.index.isin(list(unit_ids))]
+        return {str(row["unit_id"]): row for row in found.reset_index().to_dict("records")}
+
+    def read_images(self, unit_id: str, row: Mapping[str, Any]) -> dict[str, bytes]:
+        """The unit's three PNG images as committed, by role. StoreError when a byte has changed since."""
+        path = self._paths.candidate_tar(row["block_id"])
+        extents = [Extent(int(row[f"{role}_offset"]), int(row[f"{role}_bytes"])) for role in ROLES]
+        images = dict(zip(ROLES, read_extents(path, extents), strict=True))
+        for role, data in images.items():
+            if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]:
+                raise StoreError(f"{path}: the {role} image of unit {unit_id} is damaged; delete this file and "
+                                 f"{self._paths.candidate_rows(row['block_id']).name}, then run the same command again")
+        return {str(role): data for role, data in images.items()}

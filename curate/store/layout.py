@@ -1,0 +1,86 @@
+"""Where things lie in a run directory, and the sweeping of temporary files that dead processes left."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
+"""Temporary names of ``curate.files.write_atomic``: the number is the writer's process id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """Paths of a run directory. Only this class spells them."""
+
+    root: Path
+
+    @property
+    def run_json(self) -> Path:
+        """What this run is; written last when a run directory is made."""
+        return self.root / "run.json"
+
+    @property
+    def candidates(self) -> Path:
+        """Folder of candidate segments."""
+        return self.root / "candidates"
+
+    @property
+    def all_scores(self) -> Path:
+        """Folder of all scorers' folders."""
+        return self.root / "scores"
+
+    @property
+    def attempts(self) -> Path:
+        """Folder of the journal of started and not yet committed work."""
+        return self.root / "attempts"
+
+    @property
+    def shards(self) -> Path:
+        """The sealed dataset."""
+        return self.root / "shards"
+
+    @property
+    def report(self) -> Path:
+        """Statistics and pictures of the run."""
+        return self.root / "report"
+
+    def candidate_tar(self, block_id: str) -> Path:
+        """Images of one candidate segment."""
+        return self.candidates / f"seg-{block_id}.tar"
+
+    def candidate_rows(self, block_id: str) -> Path:
+        """Ledger rows of one candidate segment; its existence is the commit."""
+        return self.candidates / f"seg-{block_id}.parquet"
+
+    def scores(self, scorer: str, fingerprint: str) -> Path:
+        """Folder of one scorer at one fingerprint (of its config and model)."""
+        return self.all_scores / f"{scorer}@{fingerprint}"
+
+
+def sweep_temporary(root: Path) -> list[Path]:
+    """Remove temporary files whose writer is no longer alive; returns them.
+
+    Process ids belong to one machine: call this before workers start, not while other machines write here.
+    """
+    swept = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            match = TEMPORARY.match(name)
+            if match and not _alive(int(match[1])):
+                path = Path(folder) / name
+                path.unlink(missing_ok=True)
+                swept.append(path)
+    return sorted(swept)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,125 @@
+"""Batches of subjects x styles with both labels known: what the zoo's scorers learn from and are measured on.
+
+A style is a plain emoji set, or a parametric style laid over drawings of one set or of several. The same few subjects are drawn in
+many styles of a batch, so that a style must be told apart on equal content and a subject on unequal style.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from curate.parametric import Style, apply_style, plain, sample_style
+from curate.zoo.data import HELDOUT_SETS, EmojiData
+
+Pixels = NDArray[np.uint8]
+Index = NDArray[np.int64]
+
+ONE_SET_CHANCE: Final = 0.5  # a parametric style lies over one set this often, else over a mix
+SHIFT_PX: Final = 5
+RESCALE_CHANCE: Final = 0.3
+SOFTEN_CHANCE: Final = 0.25  # generated images are softer than rendered ones; a scorer must not care
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """images uint8 (B, 64, 64, 3); style and subject int64 (B,): equal number = equal style or subject within this batch.
+
+    source is the emoji set of each image, int64 (B,); family names its style: a set's name or a parametric family.
+    """
+
+    images: Pixels
+    style: Index
+    subject: Index
+    source: Index
+    family: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How one batch is made: ``plain`` sets x ``per_plain`` subjects and ``painted`` styles x ``per_painted`` subjects.
+
+    ``pool`` subjects are drawn for the whole batch.
+    """
+
+    plain: int = 8
+    per_plain: int = 8
+    painted: int = 16
+    per_painted: int = 4
+    pool: int = 24
+
+    @property
+    def size(self) -> int:
+        """Images in one batch."""
+        return self.plain * self.per_plain + self.painted * self.per_painted
+
+
+def training_sets(data: EmojiData) -> list[int]:
+    """Indices of the sets that trainings may see."""
+    return [i for i, name in enumerate(data.set_names) if name not in HELDOUT_SETS]
+
+
+def draw_batch(data: EmojiData, rng: np.random.Generator, *, subjects: Index, sets: Sequence[int], mix: Mix,
+               augment: bool = True) -> Labelled:
+    """One batch from the given subjects and sets. A function of its arguments and the generator's state alone."""
+    pool = rng.choice(subjects, size=min(mix.pool, len(subjects)), replace=False)
+    plans: list[tuple[str, Style | None, list[int], int]] = []
+    for which in rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist():
+        plans.append((data.set_names[which], None, [which], mix.per_plain))
+    for _ in range(mix.painted):
+        style = sample_style(rng)
+        over = [int(rng.choice(np.asarray(sets)))] if rng.random() < ONE_SET_CHANCE else list(sets)
+        plans.append((style.family, style, over, mix.per_painted))
+    images, style_ids, rows, families = [], [], [], []
+    for number, (family, style, over, count) in enumerate(plans):
+        for row in _rows_of(data, rng, pool, over, count):
+            images.append(draw(data.images[row], style, rng if augment else None))
+            style_ids.append(number)
+            rows.append(row)
+            families.append(family)
+    return Labelled(images=np.stack(images), style=np.array(style_ids), subject=data.subject_index[rows],
+                    source=data.set_index[rows], family=tuple(families))
+
+
+def _rows_of(data: EmojiData, rng: np.random.Generator, pool: Index, sets: Sequence[int], count: int) -> list[int]:
+    """Up to ``count`` rows of different subjects of the pool, each from a random one of the sets that draw it."""
+    rows: list[int] = []
+    for subject in rng.permutation(pool).tolist():
+        choices = [row for row in data.rows[subject, list(sets)].tolist() if row >= 0]
+        if choices:
+            rows.append(int(rng.choice(choices)))
+        if len(rows) == count:
+            break
+    return rows
+
+
+def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> Pixels:
+    """A drawing (64, 64, 4) in a style (None: as it is, over white): (64, 64, 3). With ``rng`` moved, flipped, softened."""
+    if rng is not None:
+        rgba = _move(rgba, rng)
+    painted = plain(rgba) if style is None else apply_style(style, rgba)
+    if rng is not None and rng.random() < SOFTEN_CHANCE:
+        blur = ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.7)))
+        painted = np.asarray(Image.fromarray(painted).filter(blur))
+    return painted
+
+
+def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
+    """Flip, shift by up to SHIFT_PX, and sometimes rescale by 0.8 to 1.1; what enters from outside is transparent."""
+    if rng.random() < 0.5:
+        rgba = rgba[:, ::-1]
+    height, width = rgba.shape[:2]
+    dx, dy = rng.integers(-SHIFT_PX, SHIFT_PX + 1, size=2).tolist()
+    if rng.random() < RESCALE_CHANCE:
+        zoom = 1 / float(rng.uniform(0.8, 1.1))
+        matrix = (zoom, 0, (1 - zoom) * width / 2 - dx, 0, zoom, (1 - zoom) * height / 2 - dy)
+        image = Image.fromarray(np.ascontiguousarray(rgba)).convert("RGBa")  # premultiplied, so that edges do not darken
+        moved = image.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        return np.asarray(moved.convert("RGBA"))
+    shifted = np.zeros_like(rgba)
+    shifted[max(dy, 0):height + min(dy, 0), max(dx, 0):width + min(dx, 0)] = \
+        rgba[max(-dy, 0):height + min(-dy, 0), max(-dx, 0):width + min(-dx, 0)]
+    return shifted

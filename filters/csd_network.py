@@ -1,0 +1,94 @@
+"""The CSD network: an OpenAI-layout ViT without its projection, and two bare projection matrices.
+
+    feature = ln_post(CLS)            (B, width)
+    style   = L2(feature @ S)         S = ``last_layer_style``    (width, head_dim)
+    content = L2(feature @ C)         C = ``last_layer_content``  (width, head_dim)
+
+Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 with QuickGELU: width 1024, head_dim 768.
+The content head exists for training, where it works against the features through a reversed gradient.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from curate.config import StrictModel
+
+
+class CsdArch(StrictModel):
+    """Shape of a CSD network; the fields of the ViT mean what they mean in open_clip's ``vision_cfg``.
+
+    ``pool_type``: "tok" is the class token (the published model), "avg" the mean of the patches, which a small ViT
+    trained from nothing learns faster.
+    """
+
+    image_size: int = Field(ge=8)
+    patch_size: int = Field(ge=1)
+    width: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    head_width: int = 64
+    mlp_ratio: float = 4.0
+    pool_type: Literal["tok", "avg"] = "tok"
+    quick_gelu: bool = True
+    head_dim: int = Field(default=768, ge=1)
+
+
+OFFICIAL_ARCH = CsdArch(image_size=224, patch_size=14, width=1024, layers=24)
+"""ViT-L/14 of OpenAI, the only published size."""
+
+
+class CsdOutput(NamedTuple):
+    """``feature`` (B, width); ``style`` and ``content`` (B, head_dim), unit length."""
+
+    feature: Tensor
+    style: Tensor
+    content: Tensor
+
+
+class CsdNetwork(nn.Module):
+    """Images (B, 3, S, S), normalised with CLIP's mean and standard deviation, to style and content vectors."""
+
+    def __init__(self, arch: CsdArch) -> None:
+        super().__init__()
+        self.arch = arch
+        self.backbone = VisionTransformer(
+            image_size=arch.image_size, patch_size=arch.patch_size, width=arch.width, layers=arch.layers,
+            heads=arch.width // arch.head_width, mlp_ratio=arch.mlp_ratio, pool_type=arch.pool_type,
+            output_dim=arch.head_dim, act_layer=QuickGELU if arch.quick_gelu else nn.GELU)
+        self.backbone.proj = None
+        scale = arch.width ** -0.5
+        self.last_layer_style = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
+        self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
+
+    def forward(self, images: Tensor, *, reversal: float | None = None) -> CsdOutput:
+        """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha (None: unchanged)."""
+        feature = self.backbone(images)
+        for_content = feature if reversal is None else reverse_gradient(feature, reversal)
+        unit = partial(functional.normalize, dim=1)
+        return CsdOutput(feature, unit(feature @ self.last_layer_style), unit(for_content @ self.last_layer_content))
+
+
+class _ReverseGradient(torch.autograd.Function):
+    """Identity forwards, multiplication by -alpha backwards (Ganin and Lempitsky, arXiv 1409.7495, section 3.1)."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, alpha: float) -> Tensor:
+        ctx.alpha = alpha  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        return -ctx.alpha * grads[0], None  # type: ignore[attr-defined]
+
+
+def reverse_gradient(x: Tensor, alpha: float) -> Tensor:
+    """``x`` itself, with its gradient multiplied by ``-alpha`` on the way back."""
+    reversed_x: Tensor = _ReverseGradient.apply(x, alpha)
+    return reversed_x

@@ -1,0 +1,113 @@
+"""CSD weights: our folder format, the official pickle, and its safetensors mirror. All keys or nothing.
+
+The official loader is ``strict=False``, so a wrong file leaves plain CLIP in place without a word. Here every tensor
+of the network must be in the file and every tensor of the file in the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from curate.errors import ModelError
+from filters.csd_network import OFFICIAL_ARCH, CsdArch, CsdNetwork
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MAX_LISTED = 4  # keys named in an error
+
+
+def load_csd(path: Path) -> CsdNetwork:
+    """The network in float32 from a zoo folder, or from a file of the published ViT-L/14."""
+    if path.is_dir():
+        arch = CsdArch.model_validate_json(_read(path / CONFIG))
+        state = _tensors(path / WEIGHTS)
+    else:
+        arch, state = OFFICIAL_ARCH, _tensors(path)
+    with torch.device("meta"):
+        network = CsdNetwork(arch)
+    _check(path, network.state_dict(), state)
+    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=True, assign=True)
+    return network.eval()
+
+
+def save_csd(network: CsdNetwork, folder: Path) -> None:
+    """Write ``config.json`` and half-precision ``model.safetensors``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(network.arch.model_dump(), indent=1) + "\n", encoding="utf-8")
+    save_file({k: v.detach().half().contiguous() for k, v in network.state_dict().items()}, folder / WEIGHTS,
+              metadata={"format": "pt"})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file under their names in ``CsdNetwork``."""
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:  # {model_state_dict, opt_bb, opt_proj, iter, args, fp16_scaler}: a Namespace is all it needs beside tensors
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+            state = loaded.get("model_state_dict", loaded)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, AttributeError) as error:
+        raise ModelError(f"{path}: not a CSD checkpoint: {error}") from error
+    state = {k.removeprefix("module."): v for k, v in state.items()}
+    if any(".vision_model." in k for k in state):
+        state = from_transformers_names(state)
+    return state
+
+
+def _check(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unexpected:
+        raise ModelError(f"{path}: not a whole CSD checkpoint: {len(missing)} tensors missing {missing[:MAX_LISTED]}, "
+                         f"{len(unexpected)} unexpected {unexpected[:MAX_LISTED]}")
+    wrong = [f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}" for k, v in wanted.items() if found[k].shape != v.shape]
+    if wrong:
+        raise ModelError(f"{path}: tensors of another size: {wrong[:MAX_LISTED]}")
+
+
+_TRANSFORMERS_NAMES = (
+    (r"vision_model\.embeddings\.patch_embedding\.weight", "conv1.weight"),
+    (r"vision_model\.embeddings\.class_embedding", "class_embedding"),
+    (r"vision_model\.embeddings\.position_embedding\.weight", "positional_embedding"),
+    (r"vision_model\.pre_layrnorm\.", "ln_pre."),
+    (r"vision_model\.post_layernorm\.", "ln_post."),
+    (r"vision_model\.encoder\.layers\.(\d+)\.layer_norm(\d)\.", r"transformer.resblocks.\1.ln_\2."),
+    (r"vision_model\.encoder\.layers\.(\d+)\.mlp\.fc1\.", r"transformer.resblocks.\1.mlp.c_fc."),
+    (r"vision_model\.encoder\.layers\.(\d+)\.mlp\.fc2\.", r"transformer.resblocks.\1.mlp.c_proj."),
+    (r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.out_proj\.", r"transformer.resblocks.\1.attn.out_proj."),
+)
+_PROJECTION = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)$")
+
+
+def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors named as in transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v fused into in_proj)."""
+    renamed: dict[str, Tensor] = {}
+    fused: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.endswith("embeddings.position_ids"):  # a buffer of old transformers versions, no weight
+            continue
+        match = _PROJECTION.search(key)
+        if match:
+            name = f"{key[:match.start()]}transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
+            fused.setdefault(name, {})[match[2]] = value
+            continue
+        for pattern, replacement in _TRANSFORMERS_NAMES:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    whole = {name: torch.cat([parts[p] for p in "qkv"]) for name, parts in fused.items() if set(parts) == set("qkv")}
+    return {**renamed, **whole}

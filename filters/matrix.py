@@ -1,0 +1,42 @@
+"""The score matrix: one similarity for each of the three pairs of a triplet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL.Image import Image
+
+from curate.interfaces import PAIRS, ROLES, TripletImages
+
+Floats = npt.NDArray[np.float32]
+
+
+def matrix_columns(prefix: str) -> tuple[str, ...]:
+    """Column names ``<prefix>.<pair>`` in the order of ``PAIRS``."""
+    return tuple(f"{prefix}.{pair}" for pair in PAIRS)
+
+
+def image_list(units: Sequence[TripletImages]) -> list[Image]:
+    """Images of N units as 3N images: content, style, stylized of the first unit, then of the next."""
+    return [image for unit in units for image in (unit.content, unit.style, unit.stylized)]
+
+
+def matrix_cosines(prefix: str, vectors: Floats) -> dict[str, Floats]:
+    """Cosines of the three pairs, each (N,), from unit vectors (3N, D) in the order of ``image_list``.
+
+    Vectors that are not finite give NaN: that unit could not be scored.
+    """
+    by_role = dict(zip(ROLES, (vectors[i::3] for i in range(3)), strict=True))
+    columns: dict[str, Floats] = {}
+    for pair in PAIRS:
+        first, second = (by_role[role] for role in ROLES if role in pair.split("_"))
+        cosine = np.sum(first * second, axis=1, dtype=np.float32)
+        columns[f"{prefix}.{pair}"] = np.where(np.isfinite(cosine), cosine, np.nan).astype(np.float32)
+    return columns
+
+
+def unit_batches(units: Sequence[TripletImages], size: int) -> list[Sequence[TripletImages]]:
+    """Units in order, ``size`` to a batch."""
+    return [units[i:i + size] for i in range(0, len(units), size)]

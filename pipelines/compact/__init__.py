@@ -1,0 +1,1 @@
+"""Compact experts: small networks in the ecosystem's own formats, quick enough for a CPU."""

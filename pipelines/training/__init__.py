@@ -1,0 +1,28 @@
+"""What all trainers share: schedule, EMA, checkpoints, metrics log, prefetch and the loop itself.
+
+A training is a function of (seed, step): batches and model randomness are drawn by position, so a run that was stopped and resumed
+ends with the weights of one that was not.
+"""
+
+from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
+from pipelines.training.ema import Ema
+from pipelines.training.loop import FitResult, Plan, fit
+from pipelines.training.metrics import MetricsLog
+from pipelines.training.prefetch import prefetch
+from pipelines.training.schedule import lr_at
+from pipelines.training.state import TrainState
+from pipelines.training.stop import StopRequest
+
+__all__ = [
+    "Ema",
+    "FitResult",
+    "MetricsLog",
+    "Plan",
+    "StopRequest",
+    "TrainState",
+    "fit",
+    "load_checkpoint",
+    "lr_at",
+    "prefetch",
+    "save_checkpoint",
+]

@@ -1,0 +1,25 @@
+"""Metrics as JSON lines, one object a line, appended and flushed: readable while the training runs."""
+
+import json
+from pathlib import Path
+
+
+class MetricsLog:
+    """`write(step=1, loss=0.5)` appends `{"step": 1, "loss": 0.5}`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, **values: float | int | str) -> None:
+        """Append one line; floats are rounded to six significant digits."""
+        line = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in values.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read(self) -> list[dict[str, float | int | str]]:
+        """All whole lines; a line cut off by a crash is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("}\n")]

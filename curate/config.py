@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -121,7 +122,7 @@ def parse(cls: type[Model], values: Mapping[str, Any], *, file: Path | str | Non
           ) -> Model:
     """An instance of ``cls``, or one ConfigError that names the first wrong key (and lists the others)."""
     try:
-        return cls.model_validate(dict(values))
+        return cls.model_validate_json(json.dumps(values, default=str))  # JSON rules: a YAML list may fill a tuple
     except ValidationError as error:
         found = [_explain(cls, e, lines or {}) for e in error.errors(include_url=False)]
         key, line, message = found[0]

@@ -83,6 +83,8 @@ class ExpertCall:
     verb: Verb
     content: InputRole | None
     style: InputRole | None
+    prompt: Literal["caption", "style_caption"] | None = None
+    """Which of the unit's captions the expert gets as its prompt; None = the empty prompt."""
 
 
 @dataclass(slots=True)

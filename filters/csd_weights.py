@@ -65,9 +65,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, AttributeError) as error:
         raise ModelError(f"{path}: not a CSD checkpoint: {error}") from error
     state = {k.removeprefix("module."): v for k, v in state.items()}
-    if any(".vision_model." in k for k in state):
-        state = from_transformers_names(state)
-    return state
+    return from_transformers_names(state) if any(".encoder.layers." in k for k in state) else state
 
 
 def _check(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
@@ -80,25 +78,29 @@ def _check(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> N
         raise ModelError(f"{path}: tensors of another size: {wrong[:MAX_LISTED]}")
 
 
-_TRANSFORMERS_NAMES = (
-    (r"vision_model\.embeddings\.patch_embedding\.weight", "conv1.weight"),
-    (r"vision_model\.embeddings\.class_embedding", "class_embedding"),
-    (r"vision_model\.embeddings\.position_embedding\.weight", "positional_embedding"),
-    (r"vision_model\.pre_layrnorm\.", "ln_pre."),
-    (r"vision_model\.post_layernorm\.", "ln_post."),
-    (r"vision_model\.encoder\.layers\.(\d+)\.layer_norm(\d)\.", r"transformer.resblocks.\1.ln_\2."),
-    (r"vision_model\.encoder\.layers\.(\d+)\.mlp\.fc1\.", r"transformer.resblocks.\1.mlp.c_fc."),
-    (r"vision_model\.encoder\.layers\.(\d+)\.mlp\.fc2\.", r"transformer.resblocks.\1.mlp.c_proj."),
-    (r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.out_proj\.", r"transformer.resblocks.\1.attn.out_proj."),
+# (OpenAI's name, its name in transformers' CLIPVisionModel, which version 5 freed of the prefix "vision_model.")
+_NAMES = (
+    ("conv1.weight", "embeddings.patch_embedding.weight"),
+    ("class_embedding", "embeddings.class_embedding"),
+    ("positional_embedding", "embeddings.position_embedding.weight"),
+    ("ln_pre.", "pre_layrnorm."),
+    ("ln_post.", "post_layernorm."),
+    ("transformer.resblocks.", "encoder.layers."),
+    (".ln_1.", ".layer_norm1."),
+    (".ln_2.", ".layer_norm2."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+    (".attn.out_proj.", ".self_attn.out_proj."),
 )
-_PROJECTION = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)$")
+_PROJECTION = re.compile(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)$")
 
 
 def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors named as in transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v fused into in_proj)."""
     renamed: dict[str, Tensor] = {}
     fused: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
+    for old, value in state.items():
+        key = old.replace("vision_model.", "")
         if key.endswith("embeddings.position_ids"):  # a buffer of old transformers versions, no weight
             continue
         match = _PROJECTION.search(key)
@@ -106,8 +108,24 @@ def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
             name = f"{key[:match.start()]}transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
             fused.setdefault(name, {})[match[2]] = value
             continue
-        for pattern, replacement in _TRANSFORMERS_NAMES:
-            key = re.sub(pattern, replacement, key)
+        for ours, theirs in _NAMES:
+            key = key.replace(theirs, ours)
         renamed[key] = value
     whole = {name: torch.cat([parts[p] for p in "qkv"]) for name, parts in fused.items() if set(parts) == set("qkv")}
     return {**renamed, **whole}
+
+
+def to_transformers_names(backbone: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse for a backbone alone: OpenAI's names to those of transformers' ``CLIPVisionModel``."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in backbone.items():
+        block, fused, kind = key.partition(".attn.in_proj_")
+        if fused:
+            layer = block.rpartition(".")[2]
+            for part, piece in zip("qkv", value.chunk(3), strict=True):
+                renamed[f"encoder.layers.{layer}.self_attn.{part}_proj.{kind}"] = piece
+            continue
+        for ours, theirs in _NAMES:
+            key = key.replace(ours, theirs)
+        renamed[key] = value
+    return renamed

@@ -10,13 +10,13 @@ Plane = npt.NDArray[np.float32]
 
 
 def luminance(image: Image, size_px: int) -> Plane:
-    """(size_px, size_px) float32 in [0, 1]: ITU-R 601 luma, squashed to a square (aspect does not matter to statistics)."""
+    """(size_px, size_px) float32 in [0, 1]: ITU-R 601 luma, squashed to a square as both images of a pair are."""
     return np.asarray(image.convert("L").resize((size_px, size_px), Resampling.BICUBIC), dtype=np.float32) / 255
 
 
-def gradients(plane: Plane) -> tuple[Plane, Plane]:
-    """Central differences along x and y, both (H, W); zero at the border."""
+def edge_strength(plane: Plane) -> Plane:
+    """Gradient magnitude (H, W) by central differences; zero at the border."""
     dx, dy = np.zeros_like(plane), np.zeros_like(plane)
     dx[:, 1:-1] = (plane[:, 2:] - plane[:, :-2]) / 2
     dy[1:-1] = (plane[2:] - plane[:-2]) / 2
-    return dx, dy
+    return np.hypot(dx, dy)

@@ -38,6 +38,9 @@ def test_bounds_are_inclusive_in_the_precision_of_the_scores() -> None:
     f = frame(a=[0.3, 0.30000007, 0.29999995])  # 0.3 is 0.30000001 in float32
     assert reasons(f, RuleConfig(column="a", max=0.3)) == ["", "a too high", ""]
     assert reasons(f, RuleConfig(column="a", min=0.3, max=0.3)) == ["", "a too high", "a too low"]
+    for same in (f, f.astype(np.float64), f.astype(object)):  # a cascade holds the same numbers as Python floats
+        assert broken_units(same, [RuleConfig(column="a", max=0.3)]) == {"u1"}
+        assert broken_units(same, [RuleConfig(column="a", min=0.3)]) == {"u2"}
 
 
 def test_margins_tell_how_far_from_the_bound() -> None:

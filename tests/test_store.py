@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,6 @@ def test_crash_before_run_json_leaves_no_run(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("bad", ["has.dot", "has/slash", ""])
 def test_unit_ids_that_would_break_sample_keys_are_refused(tmp_path: Path, bad: str) -> None:
-    from dataclasses import replace
     units = make_units(2)
     with pytest.raises(StoreError, match="letters and digits"):
         RunStore.create(tmp_path, {}, [units[0], replace(units[1], unit_id=bad)], 2)
@@ -77,13 +77,8 @@ def test_extended_plan_reuses_units_whatever_their_block_was(tmp_path: Path) -> 
     mixed = again.load_work(again.blocks()[0])  # its units lie in two segments of the former plan
     assert mixed.images == {u.unit_id: {r: png(u.unit_id, r) for r in ROLES} for u in again.blocks()[0].units}
     assert again.extend_plan(make_units(10), 4) == 10  # back to the first config: its plan file is found again
-    assert sorted(p.name for p in tmp_path.glob("plan*")) == ["plan.parquet", f"plan-{_digest(tmp_path)}.parquet"][::-1]
+    assert len(list(tmp_path.glob("plan*.parquet"))) == 2
     assert RunStore.open(tmp_path).pending_blocks() == []
-
-
-def _digest(root: Path) -> str:
-    (path,) = root.glob("plan-*.parquet")
-    return path.stem.removeprefix("plan-")
 
 
 def test_plan_notices_moved_inputs(tmp_path: Path) -> None:
@@ -131,7 +126,6 @@ def test_incomplete_work_and_foreign_block_ids_are_refused(tmp_path: Path) -> No
     del work.images[block.units[2].unit_id]["style"]
     with pytest.raises(StoreError, match="no style image"):
         store.commit_candidates(work)
-    from dataclasses import replace
     with pytest.raises(StoreError, match="make_block"):
         store.commit_candidates(Work(block=replace(block, units=block.units[:2]), images=make_work(block).images))
     assert store.ledger().empty
@@ -152,7 +146,8 @@ def test_killed_between_tar_and_rows_is_not_committed(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
-def test_full_disk_is_a_store_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_full_disk_is_a_store_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           call: str) -> None:
     store = small(tmp_path)
     block = store.blocks()[0]
 
@@ -190,7 +185,7 @@ def test_damaged_candidate_is_named(tmp_path: Path) -> None:
     raw = bytearray(tar.read_bytes())
     raw[600] ^= 1
     tar.write_bytes(raw)
-    with pytest.raises(StoreError, match="content image of unit .* is damaged; delete"):
+    with pytest.raises(StoreError, match=r"content image of unit .* is damaged; delete"):
         store.load_work(block)
     tar.write_bytes(raw[:700])
     with pytest.raises(StoreError, match="cut off"):
@@ -208,6 +203,15 @@ def test_failed_unit_made_later_counts_as_made(tmp_path: Path) -> None:
     store.commit_candidates(make_work(retry))
     assert store.ledger().loc[lost.unit_id, "status"] == "made" and len(store.ledger()) == 4
     assert store.load_work(block).failures == {}
+
+
+def test_segment_written_again_is_read_again(tmp_path: Path) -> None:
+    store = small(tmp_path, n=2, block_size=1)
+    block = store.blocks()[0]
+    store.commit_candidates(make_work(block, failed=[block.units[0].unit_id]))
+    assert store.committed(include_failed=False) == set()
+    store.commit_candidates(make_work(block))  # the same unit ids, so the same file
+    assert store.committed(include_failed=False) == {block.units[0].unit_id} and len(store.ledger()) == 1
 
 
 def test_scores_of_a_block_may_come_in_parts(tmp_path: Path) -> None:

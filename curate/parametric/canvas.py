@@ -1,7 +1,7 @@
 """What every painter needs: float canvases, colours, blurs and patterns anchored at the image's origin.
 
-Canvases are float32 in [0, 1]. Lengths in styles are in 64ths of the image's height ("units"), so that a style looks the same at
-any resolution.
+Canvases are float32 in [0, 1]. Lengths in styles are in 64ths of the image's height ("units"), so that a style
+looks the same at any resolution.
 """
 
 from typing import Final, TypeAlias
@@ -59,7 +59,8 @@ def grow(alpha: Canvas, radius_px: float) -> Canvas:
 
 
 def edges(rgba: Canvas) -> Canvas:
-    """Contours between colours and at the silhouette, (H, W, 4) -> (H, W) in [0, 1]; its width grows with resolution."""
+    """Contours between colours and at the silhouette, (H, W, 4) -> (H, W) in [0, 1]; its width grows with
+    resolution."""
     step = max(1, round(unit_px(rgba)))
     premultiplied = rgba * rgba[..., 3:]
     padded = np.pad(premultiplied, ((step, 0), (step, 0), (0, 0)), mode="edge")
@@ -86,7 +87,8 @@ def shifted(canvas: Canvas, down_px: int, right_px: int) -> Canvas:
 
 
 def noise(canvas: Canvas, *, cell_units: float, seed: int) -> Canvas:
-    """A fixed field of smooth noise, (H, W) in [0, 1], whose grains are `cell_units` wide. The same at any call and subject."""
+    """A fixed field of smooth noise, (H, W) in [0, 1], whose grains are `cell_units` wide. The same at any
+    call and subject."""
     height, width = canvas.shape[:2]
     cells_down = max(2, round(64 / cell_units))
     cells_across = max(2, round(64 / cell_units * width / height))

@@ -128,7 +128,12 @@ def paint_scanline(rgba: Canvas, params: Params) -> Canvas:
 
 
 def checker_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"paper": any_paper(rng), "second": any_paper(rng), "pitch": number(rng, 5.0, 14.0), "stripes": float(rng.random() < 0.5)}
+    return {
+        "paper": any_paper(rng),
+        "second": any_paper(rng),
+        "pitch": number(rng, 5.0, 14.0),
+        "stripes": float(rng.random() < 0.5),
+    }
 
 
 def paint_checker(rgba: Canvas, params: Params) -> Canvas:
@@ -141,7 +146,11 @@ def paint_checker(rgba: Canvas, params: Params) -> Canvas:
 
 
 def pixel_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"paper": any_paper(rng), "block": float(rng.choice([2.0, 2.0, 3.0, 4.0])), "levels": float(rng.integers(5, 10))}
+    return {
+        "paper": any_paper(rng),
+        "block": float(rng.choice([2.0, 2.0, 3.0, 4.0])),
+        "levels": float(rng.integers(5, 10)),
+    }
 
 
 def paint_pixel(rgba: Canvas, params: Params) -> Canvas:
@@ -175,7 +184,12 @@ def paint_grain(rgba: Canvas, params: Params) -> Canvas:
 
 
 def emboss_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"paper": strong(rng), "angle": number(rng, 0.0, 6.28), "depth": number(rng, 0.5, 1.0), "clay": number(rng, 0.3, 0.6)}
+    return {
+        "paper": strong(rng),
+        "angle": number(rng, 0.0, 6.28),
+        "depth": number(rng, 0.5, 1.0),
+        "clay": number(rng, 0.3, 0.6),
+    }
 
 
 def paint_emboss(rgba: Canvas, params: Params) -> Canvas:
@@ -202,7 +216,11 @@ def paint_stained(rgba: Canvas, params: Params) -> Canvas:
 
 
 def blueprint_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"paper": strong(rng) if rng.random() < 0.5 else dark(rng), "chalk": pale(rng), "fill": number(rng, 0.25, 0.5)}
+    return {
+        "paper": strong(rng) if rng.random() < 0.5 else dark(rng),
+        "chalk": pale(rng),
+        "fill": number(rng, 0.25, 0.5),
+    }
 
 
 def paint_blueprint(rgba: Canvas, params: Params) -> Canvas:
@@ -230,7 +248,12 @@ def paint_misprint(rgba: Canvas, params: Params) -> Canvas:
 
 
 def frame_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"paper": any_paper(rng), "ink": strong(rng), "width": number(rng, 2.0, 5.0), "amount": number(rng, 0.6, 0.95)}
+    return {
+        "paper": any_paper(rng),
+        "ink": strong(rng),
+        "width": number(rng, 2.0, 5.0),
+        "amount": number(rng, 0.6, 0.95),
+    }
 
 
 def paint_frame(rgba: Canvas, params: Params) -> Canvas:

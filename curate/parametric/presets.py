@@ -31,10 +31,16 @@ PRESETS: Final[Mapping[str, Style]] = {
     "neon-green": _style("glow", paper=(0.02, 0.1, 0.06), light=(0.3, 1.0, 0.4), radius=3.0, rise=0.3),
     "long-shadow": _style("shadow", paper=(1.0, 0.8, 0.35), ink=(0.75, 0.3, 0.15), down=4.0, right=4.0),
     "comic-dots": _style("halftone", paper=(1.0, 0.96, 0.8), ink=(0.8, 0.1, 0.2), pitch=5.0, angle=0.6, amount=0.7),
-    "newsprint": _style("halftone", paper=(0.9, 0.89, 0.85), ink=(0.1, 0.1, 0.12), pitch=4.2, angle=0.78, amount=0.75),
+    "newsprint": _style(
+        "halftone", paper=(0.9, 0.89, 0.85), ink=(0.1, 0.1, 0.12), pitch=4.2, angle=0.78, amount=0.75
+    ),
     "pen-hatch": _style("hatch", paper=(0.99, 0.97, 0.92), ink=(0.08, 0.08, 0.15), pitch=3.6, angle=0.8, amount=0.8),
-    "television": _style("scanline", paper=(0.2, 0.24, 0.3), ink=(0.02, 0.04, 0.05), pitch=4.0, upright=0.0, amount=0.6),
-    "deckchair": _style("scanline", paper=(0.98, 0.98, 0.95), ink=(0.2, 0.45, 0.9), pitch=8.0, upright=1.0, amount=0.45),
+    "television": _style(
+        "scanline", paper=(0.2, 0.24, 0.3), ink=(0.02, 0.04, 0.05), pitch=4.0, upright=0.0, amount=0.6
+    ),
+    "deckchair": _style(
+        "scanline", paper=(0.98, 0.98, 0.95), ink=(0.2, 0.45, 0.9), pitch=8.0, upright=1.0, amount=0.45
+    ),
     "picnic": _style("checker", paper=(0.98, 0.96, 0.94), second=(0.9, 0.25, 0.25), pitch=8.0, stripes=0.0),
     "candy-stripe": _style("checker", paper=(1.0, 0.9, 0.95), second=(0.6, 0.85, 0.95), pitch=9.0, stripes=1.0),
     "eight-bit": _style("pixel", paper=(0.55, 0.75, 0.45), block=3.0, levels=6.0),

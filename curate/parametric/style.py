@@ -1,6 +1,7 @@
 """A style is a family and its parameters, and sometimes a second, lighter one on top: data, not code.
 
-The families stand in one explicit table. `sample_style` draws a style, `apply_style` paints a subject in it; both are pure.
+The families stand in one explicit table. `sample_style` draws a style, `apply_style` paints a subject in it;
+both are pure.
 """
 
 import json
@@ -50,7 +51,8 @@ ACCENT_CHANCE: Final = 0.3
 
 @dataclass(frozen=True)
 class Style:
-    """One style. Parameters are floats, or colours as tuples of three floats in [0, 1]; lengths are in 64ths of the height."""
+    """One style. Parameters are floats, or colours as tuples of three floats in [0, 1]; lengths are in 64ths
+    of the height."""
 
     family: str
     params: Mapping[str, Any]
@@ -95,7 +97,8 @@ def sample_style(rng: np.random.Generator, family: str | None = None) -> Style:
 
 
 def apply_style(style: Style, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint straight RGBA, uint8 (H, W, 4), in a style: uint8 RGB (H, W, 3). A function of its arguments alone."""
+    """Paint straight RGBA, uint8 (H, W, 4), in a style: uint8 RGB (H, W, 3). A function of its arguments
+    alone."""
     if rgba.dtype != np.uint8 or rgba.ndim != 3 or rgba.shape[2] != 4:
         raise ValueError(f"expected uint8 (H, W, 4), got {rgba.dtype} {rgba.shape}")
     canvas = _TABLE[style.family][1](rgba.astype(np.float32) / 255, style.params)

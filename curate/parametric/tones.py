@@ -1,6 +1,7 @@
 """Families that change colours point by point: papers, washes, tone maps.
 
-All keep a share of the original chroma, so that an inverse exists: de-stylization of a style that destroys colour could only guess.
+All keep a share of the original chroma, so that an inverse exists: de-stylization of a style that destroys
+colour could only guess.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,11 @@ def paint_wash(rgba: Canvas, params: Params) -> Canvas:
 
 
 def duotone_params(rng: np.random.Generator) -> dict[str, Any]:
-    return {"ink": dark(rng), "paper": pale(rng) if rng.random() < 0.6 else strong(rng), "chroma": number(rng, 0.2, 0.5)}
+    return {
+        "ink": dark(rng),
+        "paper": pale(rng) if rng.random() < 0.6 else strong(rng),
+        "chroma": number(rng, 0.2, 0.5),
+    }
 
 
 def paint_duotone(rgba: Canvas, params: Params) -> Canvas:

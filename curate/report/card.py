@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from curate.interfaces import ROLES, Role
 
@@ -44,6 +44,8 @@ class Card:
     reason: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Short label -> number; at most ``NUM_SCORES`` are drawn, two a line."""
+    deciding: str = ""
+    """Label of the score that decided: drawn in the verdict's colour."""
     pictures: Mapping[Role, Image.Image] = field(default_factory=dict)
 
 
@@ -56,9 +58,9 @@ def draw_card(card: Card) -> Image.Image:
     for i, role in enumerate(ROLES):
         x = PAD_PX + i * (PICTURE_PX + GAP_PX)
         draw.text((x, 7), role, fill=FAINT, font=font(12))
-        sheet.paste(_framed(card.pictures.get(role)), (x, PICTURE_TOP_PX))
+        sheet.paste(_framed(card.pictures.get(role)), (x - 1, PICTURE_TOP_PX - 1))
     _draw_title(draw, card)
-    _draw_scores(draw, card.scores)
+    _draw_scores(draw, card)
     _draw_verdict(draw, card, top=sheet.height - PAD_PX - LINE_PX)
     return sheet
 
@@ -105,13 +107,12 @@ def shorten(text: str, width_px: float, face: Font) -> str:
 def _framed(picture: Image.Image | None) -> Image.Image:
     frame = Image.new("RGB", (PICTURE_PX, PICTURE_PX), FRAME)
     if picture is None:
-        draw = ImageDraw.Draw(frame)
-        draw.rectangle((0, 0, PICTURE_PX - 1, PICTURE_PX - 1), outline=EDGE)
-        draw.text((PICTURE_PX // 2, PICTURE_PX // 2), "no image", fill=FAINT, font=font(12), anchor="mm")
-        return frame
-    small = fit(picture, PICTURE_PX)
-    frame.paste(small, ((PICTURE_PX - small.width) // 2, (PICTURE_PX - small.height) // 2))
-    return frame
+        middle = (PICTURE_PX // 2, PICTURE_PX // 2)
+        ImageDraw.Draw(frame).text(middle, "no image", fill=FAINT, font=font(12), anchor="mm")
+    else:
+        small = fit(picture, PICTURE_PX)
+        frame.paste(small, ((PICTURE_PX - small.width) // 2, (PICTURE_PX - small.height) // 2))
+    return ImageOps.expand(frame, 1, EDGE)  # white pictures would have no border on a white card
 
 
 def _draw_title(draw: ImageDraw.ImageDraw, card: Card) -> None:
@@ -123,14 +124,15 @@ def _draw_title(draw: ImageDraw.ImageDraw, card: Card) -> None:
     draw.text((PAD_PX, TEXT_TOP_PX + LINE_PX), shorten(card.caption, inner_px, font(12)), fill=FAINT, font=font(12))
 
 
-def _draw_scores(draw: ImageDraw.ImageDraw, scores: Mapping[str, float]) -> None:
+def _draw_scores(draw: ImageDraw.ImageDraw, card: Card) -> None:
     """Two columns of ``label  0.00``, the numbers in a column of their own."""
-    column_px = (WIDTH_PX - 2 * PAD_PX - 16) // 2
-    for i, (label, number) in enumerate(list(scores.items())[:NUM_SCORES]):
-        x, y = PAD_PX + i % 2 * (column_px + 16), TEXT_TOP_PX + (2 + i // 2) * LINE_PX + 2
+    column_px = (WIDTH_PX - 2 * PAD_PX - 14) // 2
+    for i, (label, number) in enumerate(list(card.scores.items())[:NUM_SCORES]):
+        inks = (VERDICT_INK.get(card.verdict, INK),) * 2 if label == card.deciding else (FAINT, INK)
+        x, y = PAD_PX + i % 2 * (column_px + 14), TEXT_TOP_PX + (2 + i // 2) * LINE_PX + 2
         shown = "n/a" if number != number else f"{number:.3g}" if abs(number) >= 100 else f"{number:.2f}"
-        draw.text((x, y), shorten(label, column_px - 40, font(12)), fill=FAINT, font=font(12))
-        draw.text((x + column_px, y), shown, fill=INK, font=font(12), anchor="ra")
+        draw.text((x, y), shorten(label, column_px - 32, font(11)), fill=inks[0], font=font(11))
+        draw.text((x + column_px, y), shown, fill=inks[1], font=font(12), anchor="ra")
 
 
 def _draw_verdict(draw: ImageDraw.ImageDraw, card: Card, *, top: int) -> None:

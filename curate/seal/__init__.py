@@ -7,8 +7,8 @@ Nothing here needs a model or a GPU: new thresholds take the time of encoding th
 from curate.seal.config import SealConfig
 from curate.seal.near_duplicates import NearDuplicateConfig
 from curate.seal.rules import RuleConfig, Verdicts, broken_units, decide
-from curate.seal.seal import SealReport, seal
-from curate.seal.verify import Fault, verify
+from curate.seal.sealing import SealReport, seal
+from curate.seal.verifying import Fault, verify
 
 __all__ = ["Fault", "NearDuplicateConfig", "RuleConfig", "SealConfig", "SealReport", "Verdicts", "broken_units",
            "decide", "seal", "verify"]

@@ -110,13 +110,16 @@ class _Measured:
         if rule.layout is not None:
             applies = (frame["layout"] == rule.layout).to_numpy(dtype=bool)
         values: Floats = np.full(len(frame), np.nan)
-        single = False
+        whole = False
         if rule.column in frame.columns:
             series = frame[rule.column]
-            single = series.dtype == np.float32
+            whole = pd.api.types.is_integer_dtype(series.dtype)
             values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        # a float32 0.3 is 0.30000001: bounds are rounded the same way, so a score equal to its bound passes
-        low, high = (None if b is None else float(np.float32(b)) if single else b for b in (rule.min, rule.max))
+        # Scores are float32 and a float32 0.3 is 0.30000001: values (which a caller may hold as float64) and bounds are
+        # both rounded, so a score equal to its bound passes, in a cascade as in the seal
+        if not whole:
+            values = values.astype(np.float32).astype(np.float64)
+        low, high = (b if b is None or whole else float(np.float32(b)) for b in (rule.min, rule.max))
         to_low: Floats = values - (-np.inf if low is None else low)
         to_high: Floats = (np.inf if high is None else high) - values
         self.margin: Floats = np.where(applies, np.minimum(to_low, to_high), np.nan)

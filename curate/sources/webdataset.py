@@ -79,6 +79,10 @@ class WebdatasetSource(Source):
                         labels.setdefault(key, {})[ending] = (
                             parse_json(data, self.columns, where=where) if ending.endswith("json")
                             else parse_txt(data, where=where))
+                # tarfile takes a damaged header after the first for the end: samples would vanish without a word
+                f.seek(tar.offset)
+                if f.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError(f"no end mark at byte {tar.offset}")
         except (tarfile.TarError, OSError) as error:
             raise SourceError(f"{uri}: not a whole, uncompressed tar: {error}") from error
         defaults = Labels(licence=self.licence, attribution=self.attribution)

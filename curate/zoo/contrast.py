@@ -11,7 +11,7 @@ def multi_positive_nce(vectors: Tensor, labels: Tensor, *, temperature: float) -
     mean over anchors i of -1/|P(i)| sum_{p in P(i)} log( exp(v_i.v_p / t) / sum_{a != i} exp(v_i.v_a / t) ), P(i) the others with
     i's label; anchors without one are left out (Khosla et al., arXiv 2004.11362, equation 2; the style loss of CSD, 2404.01292).
     """
-    logits = vectors.float() @ vectors.float().T / temperature
+    logits = _cosines(vectors, vectors) / temperature
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_p = functional.log_softmax(logits.masked_fill(itself, -torch.inf), dim=1).masked_fill(itself, 0.0)
     positive = (labels[:, None] == labels[None, :]) & ~itself
@@ -26,9 +26,15 @@ def image_text_loss(images: Tensor, texts: Tensor, subjects: Tensor, scale: Tens
     ``subjects`` (B,) is the index of each image's text. Image to text is cross-entropy; text to image spreads its target evenly
     over the text's images.
     """
-    logits = scale * images.float() @ texts.float().T  # (B, T)
+    logits = scale * _cosines(images, texts)  # (B, T)
     to_text = functional.cross_entropy(logits, subjects)
     target = functional.one_hot(subjects, len(texts)).T.float()  # (T, B)
     target = target / target.sum(dim=1, keepdim=True).clamp(min=1)
     to_image = -(target * functional.log_softmax(logits.T, dim=1)).sum(dim=1)
     return (to_text + to_image[target.sum(dim=1) > 0].mean()) / 2
+
+
+def _cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Products of unit vectors in float32: under autocast bfloat16 would round a cosine near 1 by 0.004."""
+    with torch.autocast(first.device.type, enabled=False):
+        return first.float() @ second.float().T

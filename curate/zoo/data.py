@@ -1,8 +1,9 @@
 """Real content x style factorial data: emoji subjects, each drawn by up to eleven sets.
 
-A set is a style and a name is a subject, so subject and style of every image are known exactly: that is the ground truth from
-which the zoo's experts and scorers learn and against which they are measured. Subjects that stand in at least 7 of the 11 sets are
-kept. All drawings are rendered once by resvg at 64 px and cached as one file.
+A set is a style and a name is a subject, so subject and style of every image are known exactly: that is the
+ground truth from which the zoo's experts and scorers learn and against which they are measured. Subjects
+that stand in at least 7 of the 11 sets are kept. All drawings are rendered once by resvg at 64 px and cached
+as one file.
 
 What stays unseen in training: 15 % of the subjects (`heldout_subjects`) and two whole sets (`HELDOUT_SETS`).
 """
@@ -63,11 +64,13 @@ class EmojiData:
 
     @cached_property
     def heldout_subjects(self) -> NDArray[np.bool_]:
-        """bool (subjects,): True where the subject never enters a training. A function of the subject's name alone."""
+        """bool (subjects,): True where the subject never enters a training. A function of the subject's name
+        alone."""
         return np.array([is_heldout(subject) for subject in self.subjects])
 
     def find(self, set_name: str, subject: str) -> int | None:
-        """The row of `subject` as drawn by `set_name`, or None where the set has no such drawing. Unknown names raise ValueError."""
+        """The row of `subject` as drawn by `set_name`, or None where the set has no such drawing. Unknown
+        names raise ValueError."""
         row = int(self.rows[self.subjects.index(subject), self.set_names.index(set_name)])
         return row if row >= 0 else None
 
@@ -85,7 +88,8 @@ class EmojiData:
 
 
 def is_heldout(subject: str) -> bool:
-    """True for 15 % of all names, by blake2b of the name: neither order nor number of the other subjects matters."""
+    """True for 15 % of all names, by blake2b of the name: neither order nor number of the other subjects
+    matters."""
     digest = hashlib.blake2b(matching_key(subject.replace(" ", "-")).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64 < HELDOUT_FRACTION
 
@@ -99,7 +103,8 @@ def over(rgba: NDArray[np.uint8], colour: Sequence[int] = (255, 255, 255)) -> ND
 
 
 def load_emoji(cache: Path | None = None) -> EmojiData:
-    """Load the data, fetching (npm, once) and rendering (about half a minute, once) what the cache folder lacks."""
+    """Load the data, fetching (npm, once) and rendering (about half a minute, once) what the cache folder
+    lacks."""
     cache = cache or default_cache()
     path = cache / f"emoji-{IMAGE_PX}-{_version()}.npz"
     if not path.exists():
@@ -153,8 +158,8 @@ def render_sets(sets: Sequence[IconSet], *, min_sets: int = MIN_SETS) -> EmojiDa
 def match_subjects(sets: Sequence[IconSet], *, min_sets: int) -> dict[str, dict[int, Icon]]:
     """Key -> {set: its drawing}, in the order of the keys.
 
-    Two names can be aliases of one drawing ("bear", "bear face"): the name that stands in more sets takes the drawing and the other
-    loses it, else one subject would stand on both sides of the held-out line.
+    Two names can be aliases of one drawing ("bear", "bear face"): the name that stands in more sets takes the
+    drawing and the other loses it, else one subject would stand on both sides of the held-out line.
     """
     counts = Counter(key for each in sets for key in each.icons)
     taken: set[tuple[int, str]] = set()

@@ -123,3 +123,25 @@ def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
     shifted[max(dy, 0):height + min(dy, 0), max(dx, 0):width + min(dx, 0)] = \
         rgba[max(-dy, 0):height + min(-dy, 0), max(-dx, 0):width + min(-dx, 0)]
     return shifted
+
+
+def draw_subject_batch(data: EmojiData, rng: np.random.Generator, *, subjects: Index, sets: Sequence[int], count: int,
+                       per_subject: int, styles: int, painted_chance: float = 0.4, augment: bool = True) -> Labelled:
+    """``count`` subjects x ``per_subject`` drawings of different sets, some painted in one of ``styles`` shared styles.
+
+    Because styles are shared by the batch, style alone tells nothing about the subject. style is the index of the parametric style,
+    or -1 - set for a plain drawing.
+    """
+    shared = [sample_style(rng) for _ in range(styles)]
+    images, style_ids, rows, families = [], [], [], []
+    for subject in rng.choice(subjects, size=min(count, len(subjects)), replace=False).tolist():
+        choices = np.array([row for row in data.rows[subject, list(sets)].tolist() if row >= 0])
+        for row in rng.choice(choices, size=min(per_subject, len(choices)), replace=False).tolist():
+            number = int(rng.integers(styles)) if rng.random() < painted_chance else -1 - int(data.set_index[row])
+            style = shared[number] if number >= 0 else None
+            images.append(draw(data.images[row], style, rng if augment else None))
+            style_ids.append(number)
+            rows.append(row)
+            families.append(style.family if style else data.set_names[data.set_index[row]])
+    return Labelled(images=np.stack(images), style=np.array(style_ids), subject=data.subject_index[rows],
+                    source=data.set_index[rows], family=tuple(families))

@@ -1,7 +1,8 @@
 """Emoji sets as SVG, read from the `@iconify-json/*` npm packages.
 
-One package holds one set: `icons.json` has the SVG bodies and the aliases, `info.json` the licence. The packages are fetched by
-npm itself (`--ignore-scripts`), at pinned versions, into the cache folder, once; the artwork never enters the repository.
+One package holds one set: `icons.json` has the SVG bodies and the aliases, `info.json` the licence. The
+packages are fetched by npm itself (`--ignore-scripts`), at pinned versions, into the cache folder, once; the
+artwork never enters the repository.
 """
 
 import json
@@ -36,7 +37,8 @@ _FLAGS_THAT_ARE_THINGS = {"blackflag", "whiteflag", "chequeredflag", "triangular
 
 @dataclass(frozen=True)
 class Icon:
-    """One drawing: its name in its set, the name of the drawing that it shares (itself, or its alias's parent), and its SVG."""
+    """One drawing: its name in its set, the name of the drawing that it shares (itself, or its alias's
+    parent), and its SVG."""
 
     name: str
     parent: str
@@ -64,7 +66,8 @@ def matching_key(name: str) -> str:
 
 
 def is_subject(name: str) -> bool:
-    """False for country flags, keycaps, letters and skin tone variants: they are no subjects with a style of their own."""
+    """False for country flags, keycaps, letters and skin tone variants: they are no subjects with a style of
+    their own."""
     if _NOT_A_SUBJECT.search(name):
         return False
     key = matching_key(name)
@@ -83,19 +86,34 @@ def fetch_packages(cache: Path) -> Path:
         return folder
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError(f"npm is needed once to fetch the emoji sets {', '.join(missing)} into {prefix}, and is not on PATH")
+        raise RuntimeError(
+            f"npm is needed once to fetch the emoji sets {', '.join(missing)} into {prefix}, and is not on PATH"
+        )
     prefix.mkdir(parents=True, exist_ok=True)
     # All of them in one call: npm removes what an earlier `--no-save` call left and this one does not name.
     wanted = [f"@iconify-json/{name}@{version}" for name, version in PACKAGE_VERSIONS.items()]
-    command = [npm, "install", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund", "--prefix", str(prefix), *wanted]
+    command = [
+        npm,
+        "install",
+        "--ignore-scripts",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        str(prefix),
+        *wanted,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"npm install of the emoji sets failed (exit {done.returncode}): {done.stderr.strip()[-1000:]}")
+        raise RuntimeError(
+            f"npm install of the emoji sets failed (exit {done.returncode}): {done.stderr.strip()[-1000:]}"
+        )
     return folder
 
 
 def read_set(folder: Path) -> IconSet:
-    """Read one package folder. Names that are no subjects (`is_subject`) are left out; a set's own name beats its aliases."""
+    """Read one package folder. Names that are no subjects (`is_subject`) are left out; a set's own name
+    beats its aliases."""
     data = json.loads((folder / "icons.json").read_text(encoding="utf-8"))
     info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     icons: dict[str, Icon] = {}
@@ -115,7 +133,8 @@ def _installed_version(folder: Path) -> str | None:
 
 
 def _root(data: Mapping[str, Any], name: str) -> str:
-    """The drawing that `name` stands for, with a mark where an alias mirrors or turns it (then it is a drawing of its own)."""
+    """The drawing that `name` stands for, with a mark where an alias mirrors or turns it (then it is a
+    drawing of its own)."""
     mark = ""
     while name not in data["icons"]:
         alias = data["aliases"][name]
@@ -125,7 +144,8 @@ def _root(data: Mapping[str, Any], name: str) -> str:
 
 
 def _svg(data: Mapping[str, Any], name: str) -> str:
-    """The icon as an SVG document; an alias may mirror or turn its parent (iconify JSON: hFlip, vFlip, rotate in quarter turns)."""
+    """The icon as an SVG document; an alias may mirror or turn its parent (iconify JSON: hFlip, vFlip,
+    rotate in quarter turns)."""
     transforms: list[str] = []
     chain: list[Mapping[str, Any]] = []
     while name not in data["icons"]:

@@ -10,9 +10,10 @@ Six kinds of sample, all with a target that is true to the pixel:
 | undraw    | X of A         | the image      | plain X       |
 | keep      | plain X of B   | plain Y of B   | the image     |
 
-p is a parametric style, X and Y subjects, B a set. "Plain X" is X over white as B draws it, except that Fluent 3D and high contrast
-become Fluent flat, and EmojiOne monotone becomes EmojiOne: in each group of aligned sets one is the plain one. A third of the
-destylize samples is moved by a similarity transform as the pipeline's shifted layout does.
+p is a parametric style, X and Y subjects, B a set. "Plain X" is X over white as B draws it, except that Fluent
+3D and high contrast become Fluent flat, and EmojiOne monotone becomes EmojiOne: in each group of aligned sets
+one is the plain one. A third of the destylize samples is moved by a similarity transform as the pipeline's
+shifted layout does.
 """
 
 from collections.abc import Sequence
@@ -113,7 +114,8 @@ class RestyleStream:
         return (self._stylize, self._destylize, self._between, self._undraw, self._keep)[kind](rng, kind)
 
     def samples_at(self, step: int) -> list[Sample]:
-        """Samples step * batch ... (step + 1) * batch - 1. Numpy only: fit for a background thread, where torch would start threads."""
+        """Samples step * batch ... (step + 1) * batch - 1. Numpy only: fit for a background thread, where
+        torch would start threads."""
         return [self.sample(step * self.batch + offset) for offset in range(self.batch)]
 
     def _stylize(self, rng: np.random.Generator, kind: int) -> Sample:
@@ -162,7 +164,8 @@ class RestyleStream:
         return drawing[:, ::-1] if rng.random() < 0.5 else drawing
 
     def _stranger(self, rng: np.random.Generator, which: int) -> int:
-        """A training set outside the aligned group of `which`: a reference from inside would ask for another set."""
+        """A training set outside the aligned group of `which`: a reference from inside would ask for another
+        set."""
         name = self.data.set_names[which]
         group = next((group for group in ALIGNED_GROUPS if name in group), (name,))
         return int(rng.choice([index for index in self.sets if self.data.set_names[index] not in group]))
@@ -171,7 +174,8 @@ class RestyleStream:
 def aligned_pairs(data: EmojiData, subjects: NDArray[np.bool_]) -> NDArray[np.int64]:
     """int64 (P, 2): ordered pairs of rows, one subject, two sets of one aligned group, both ways round.
 
-    Fluent's three and EmojiOne's two agree by construction; Noto and Noto v1 only where their silhouettes overlap (IoU >= 0.85).
+    Fluent's three and EmojiOne's two agree by construction; Noto and Noto v1 only where their silhouettes
+    overlap (IoU >= 0.85).
     """
     pairs: list[NDArray[np.int64]] = []
     for group in ALIGNED_GROUPS:
@@ -199,7 +203,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         target[moved] = transform(target[moved], similarities, torch.ones(len(moved), 3))
         reference[moved] = image[moved]
     task = torch.tensor([each.task for each in samples])
-    return Batch(image=image, reference=reference, target=target, task=task, kind=torch.tensor([each.kind for each in samples]))
+    return Batch(
+        image=image, reference=reference, target=target, task=task, kind=torch.tensor([each.kind for each in samples])
+    )
 
 
 def to_float(images: NDArray[np.uint8]) -> Tensor:

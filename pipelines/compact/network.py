@@ -1,8 +1,15 @@
 """The two networks of the compact expert: a conv U-Net that repaints, and an encoder that says in which style.
 
-The U-Net works on pixel-unshuffled images (64 px -> 32 x 32 x 12), where no convolution runs at full resolution. It sees the content
-image, the style reference and every pixel's place; the reference also reaches it as an embedding (`class_embed_type="identity"`).
+The U-Net works on pixel-unshuffled images (64 px -> 32 x 32 x 12), where no convolution runs at full
+resolution. It does not draw the output from nothing but says, pixel by pixel, how to mix what is at hand: the
+image, the image under a colour transform that the style encoder read off the reference, the reference's paper
+colours, the reference itself, and a free residue. With the residue alone the error to the truth after 16,000
+samples was 1.6 times as large (see the package's model card for the final figures).
 """
+
+from __future__ import annotations
+
+from typing import Final
 
 import torch
 from diffusers import UNet2DModel
@@ -11,15 +18,24 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IMAGE_PX = 64
-FOLD = 2  # pixel unshuffle: 2 x 2 pixels become channels
-PLACE_CHANNELS = 2
+from pipelines.compact.layout import paper_of
+
+IMAGE_PX: Final = 64
+FOLD: Final = 2  # pixel unshuffle: 2 x 2 pixels become channels
+DESTYLIZE: Final = 1  # the timestep input of the U-Net; 0 is stylize
+PAPER_INSETS_PX: Final = (0, 6)  # where the paper's colour is read: at the border, and inside of a frame
+# Per pixel: 3 residue, 1 colour transform, 1 for each paper, 1 reference.
+PARTS: Final = 3 + 1 + len(PAPER_INSETS_PX) + 1
+# Unfolded channels: row and column, and the way from the image's paper to the wanted one, for each inset.
+CONSTANT_CHANNELS: Final = 2 + 3 * len(PAPER_INSETS_PX)
 
 
 class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Image -> style embedding: mean and standard deviation of every channel of several conv levels, then two linear layers.
+    """Image -> style embedding and colour transforms, from the mean and standard deviation of every channel
+    of several conv levels.
 
-    Statistics over all positions keep what and how strong, and forget where: colours and textures pass, the subject hardly does.
+    Statistics over all positions keep what and how strong, and forget where: colours and textures pass, the
+    subject hardly does.
     """
 
     @register_to_config
@@ -36,26 +52,32 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             )
             for level, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
         )
-        self.head = nn.Sequential(nn.Linear(2 * (widths[0] + sum(channels)), embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim))
+        self.head = nn.Sequential(
+            nn.Linear(2 * (widths[0] + sum(channels)), embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim)
+        )
+        self.colour_head = nn.Linear(embed_dim, 2 * 12)
+        nn.init.zeros_(self.colour_head.weight)
+        nn.init.zeros_(self.colour_head.bias)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """float (B, 3, 64, 64) in [-1, 1] -> (B, embed_dim)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """float (B, 3, 64, 64) in [-1, 1] -> embedding (B, embed_dim), colour transforms (B, task, 3, 3 +
+        1), added to the identity."""
         features = F.pixel_unshuffle(image, self.config.fold)
         statistics = [_mean_and_std(features)]
         for level in self.levels:
             features = level(features)
             statistics.append(_mean_and_std(features))
-        embedding: Tensor = self.head(torch.cat(statistics, dim=1))
-        return embedding
+        embedding = self.head(torch.cat(statistics, dim=1))
+        return embedding, self.colour_head(F.silu(embedding)).unflatten(1, (2, 3, 4))
 
 
 def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) -> UNet2DModel:
-    """A fresh U-Net: content, reference and place in, image out."""
+    """A fresh U-Net: content, reference and constants in, `PARTS` numbers a pixel out."""
     folded = 3 * fold * fold
     return UNet2DModel(
         sample_size=IMAGE_PX // fold,
-        in_channels=2 * folded + PLACE_CHANNELS,
-        out_channels=folded,
+        in_channels=2 * folded + CONSTANT_CHANNELS,
+        out_channels=PARTS * fold * fold,
         block_out_channels=channels,
         down_block_types=("DownBlock2D",) * len(channels),
         up_block_types=("UpBlock2D",) * len(channels),
@@ -68,19 +90,45 @@ def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) 
 
 
 def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, reference: Tensor, task: Tensor) -> Tensor:
-    """One pass, one image: float (B, 3, 64, 64) in [-1, 1] in and out; `task` int64 (B,).
+    """One pass, one image: float (B, 3, 64, 64) in [-1, 1] in and out; `task` int64 (B,), 0 stylize, 1 destylize.
 
-    The output is the input plus what the U-Net adds; it is not clamped.
+    `reference` is the style image, or to destylize the image itself. The output is not clamped.
     """
     fold = style_encoder.config.fold
-    embedding = style_encoder(reference)
-    folded = F.pixel_unshuffle(image, fold)
-    side = folded.shape[-1]
+    embedding, transforms = style_encoder(reference)
+    recolour = transforms[torch.arange(len(task), device=task.device), task].to(image.dtype)  # (B, 3, 4)
+    ways = _paper_ways(image, reference, task)  # (B, papers, 3)
+    seen = torch.cat(
+        [F.pixel_unshuffle(image, fold), F.pixel_unshuffle(reference, fold), _constants(ways, image, fold)], dim=1
+    )
+    mixing = unet(
+        seen.contiguous(memory_format=torch.channels_last), timestep=task, class_labels=embedding, return_dict=False
+    )[0]
+    parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, 64, 64)
+    recoloured = torch.einsum("boc,bchw->bohw", recolour[..., :3], image) + recolour[..., 3, None, None]
+    drawn = image + parts[:, :3] + (1 + parts[:, 3:4]) * recoloured + parts[:, -1:] * (reference - image)
+    for paper in range(ways.shape[1]):
+        drawn = drawn + parts[:, 4 + paper, None] * ways[:, paper, :, None, None]
+    return drawn
+
+
+def _paper_ways(image: Tensor, reference: Tensor, task: Tensor) -> Tensor:
+    """(B, papers, 3): from the image's paper to the wanted one, which is the reference's, or white to
+    destylize."""
+    white = torch.ones_like(image[:, :, 0, 0])
+    ways = []
+    for inset in PAPER_INSETS_PX:
+        wanted = torch.where((task == DESTYLIZE)[:, None], white, paper_of(reference, inset_px=inset))
+        ways.append(wanted - paper_of(image, inset_px=inset))
+    return torch.stack(ways, dim=1)
+
+
+def _constants(ways: Tensor, image: Tensor, fold: int) -> Tensor:
+    """(B, CONSTANT_CHANNELS, 32, 32): every place's row and column in [-1, 1], and the ways."""
+    side = image.shape[-1] // fold
     line = torch.linspace(-1, 1, side, device=image.device, dtype=image.dtype)
     place = torch.stack(torch.meshgrid(line, line, indexing="ij")).expand(len(image), -1, -1, -1)
-    seen = torch.cat([folded, F.pixel_unshuffle(reference, fold), place], dim=1).contiguous(memory_format=torch.channels_last)
-    added = unet(seen, timestep=task, class_labels=embedding, return_dict=False)[0]
-    return F.pixel_shuffle(folded.to(added.dtype) + added, fold)
+    return torch.cat([place, ways.flatten(1)[..., None, None].expand(-1, -1, side, side)], dim=1)
 
 
 def _mean_and_std(features: Tensor) -> Tensor:

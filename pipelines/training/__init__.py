@@ -1,7 +1,7 @@
 """What all trainers share: schedule, EMA, checkpoints, metrics log, prefetch and the loop itself.
 
-A training is a function of (seed, step): batches and model randomness are drawn by position, so a run that was stopped and resumed
-ends with the weights of one that was not.
+A training is a function of (seed, step): batches and model randomness are drawn by position, so a run that was
+stopped and resumed ends with the weights of one that was not.
 """
 
 from pipelines.training.checkpoint import load_checkpoint, save_checkpoint

@@ -1,7 +1,7 @@
 """The loop: step, log, checkpoint, stop. What is trained and on what are the caller's two functions.
 
-Resume is the same call: the checkpoint is loaded where there is one, batches and random numbers are functions of the step, and so
-the resumed training goes through the same states as an unbroken one.
+Resume is the same call: the checkpoint is loaded where there is one, batches and random numbers are functions
+of the step, and so the resumed training goes through the same states as an unbroken one.
 """
 
 import math
@@ -41,7 +41,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class FitResult:
-    """`finished` is False where a signal stopped the training; its checkpoint then waits for the same call again."""
+    """`finished` is False where a signal stopped the training; its checkpoint then waits for the same call
+    again."""
 
     finished: bool
     step: int
@@ -61,8 +62,8 @@ def fit(
 ) -> FitResult:
     """Train `state` up to `plan.steps`, from its checkpoint if there is one.
 
-    `losses_of` returns named scalars; their sum is minimised. A loss that is not finite raises FloatingPointError: the last
-    checkpoint stays as it was.
+    `losses_of` returns named scalars; their sum is minimised. A loss that is not finite raises
+    FloatingPointError: the last checkpoint stays as it was.
     """
     load_checkpoint(state, checkpoint)
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
@@ -79,12 +80,16 @@ def fit(
                 losses = losses_of(batch)
             total = torch.stack([value.float() for value in losses.values()]).sum()
             if not bool(torch.isfinite(total)):
-                raise FloatingPointError(f"step {state.step}: loss is {_show(losses)}; the last checkpoint is {checkpoint}")
+                raise FloatingPointError(
+                    f"step {state.step}: loss is {_show(losses)}; the last checkpoint is {checkpoint}"
+                )
             state.optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
             if not bool(torch.isfinite(norm)):
-                raise FloatingPointError(f"step {state.step}: the gradient is not finite; the last checkpoint is {checkpoint}")
+                raise FloatingPointError(
+                    f"step {state.step}: the gradient is not finite; the last checkpoint is {checkpoint}"
+                )
             state.optimizer.step()
             if state.ema is not None:
                 state.ema.update(state.model)

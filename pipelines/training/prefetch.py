@@ -1,4 +1,5 @@
-"""Make batches in one background thread while the model trains: numpy and PIL release the interpreter where it counts."""
+"""Make batches in one background thread while the model trains: numpy and PIL release the interpreter where
+it counts."""
 
 import queue
 import threading
@@ -9,7 +10,8 @@ Batch = TypeVar("Batch")
 
 
 def prefetch(batch_at: Callable[[int], Batch], start: int, stop: int, *, depth: int = 3) -> Iterator[Batch]:
-    """Yield batch_at(start), ..., batch_at(stop - 1), in order, made up to `depth` ahead. An error there is raised here."""
+    """Yield batch_at(start), ..., batch_at(stop - 1), in order, made up to `depth` ahead. An error there is
+    raised here."""
     ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(maxsize=depth)
     closed = threading.Event()
 

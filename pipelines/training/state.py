@@ -1,4 +1,5 @@
-"""Everything that a training changes: model, optimiser, average, step. What is in here is what a checkpoint holds."""
+"""Everything that a training changes: model, optimiser, average, step. What is in here is what a checkpoint
+holds."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -7,7 +7,8 @@ from typing import Self
 
 
 class StopRequest:
-    """Context manager; `requested` turns true on the first signal. Outside the main thread it never does (signals go there)."""
+    """Context manager; `requested` turns true on the first signal. Outside the main thread it never does
+    (signals go there)."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,0 +1,66 @@
+"""``ExpertStep``: one step of a recipe, an expert making one role of each unit of a block in one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from curate.engine.batches import Batch, Refusal
+from curate.engine.steps import Apply, device_of, live_units, resources_of
+from curate.images import decode, encode
+from curate.interfaces import ExpertConfig, ExpertRequest, Resources
+from curate.records import ExpertCall, Failure, InputRole, Unit, Work
+from curate.seeds import seed
+
+
+@dataclass(frozen=True)
+class ExpertStep:
+    """Makes ``call.makes`` out of the unit's images. Its seed is a function of run, unit and role alone."""
+
+    call: ExpertCall
+    expert: ExpertConfig
+    run_seed: int
+    phase: Literal["makes"] = "makes"
+
+    @property
+    def name(self) -> str:
+        """The verb: what a unit that fails here has as its stage."""
+        return self.call.verb
+
+    @property
+    def resources(self) -> Resources:
+        """Of the expert's config."""
+        return resources_of(self.expert)
+
+    def open(self) -> Apply:
+        """Load the expert."""
+        batch = Batch(self.expert.load(device_of(self.resources)))
+
+        def make(work: Work) -> Work:
+            live = {unit.unit_id for unit in live_units(work)}
+            units = work.block.units
+            made = batch.run([self.request(unit, work) if unit.unit_id in live else None for unit in units])
+            for unit, image in zip(units, made, strict=True):
+                if isinstance(image, Refusal):
+                    work.failures[unit.unit_id] = Failure(self.name, image.reason)
+                elif image is not None:
+                    work.images[unit.unit_id][self.call.makes] = encode(image)
+            return work
+
+        return make
+
+    def request(self, unit: Unit, work: Work) -> ExpertRequest:
+        """What the expert is asked for this unit. The style reference has its own caption: it shows another subject."""
+        images = work.images[unit.unit_id]
+
+        def given(role: InputRole | None) -> bytes | None:
+            return None if role is None else images.get(role)
+
+        content, style = given(self.call.content), given(self.call.style)
+        return ExpertRequest(
+            verb=self.call.verb,
+            content=None if content is None else decode(content),
+            style=None if style is None else decode(style),
+            prompt=unit.style_caption if self.call.makes == "style" else unit.caption,
+            layout=unit.layout,
+            seed=seed(self.run_seed, unit.unit_id, self.call.makes))

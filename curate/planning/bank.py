@@ -1,0 +1,84 @@
+"""New subjects for style references: plain images, or only words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.errors import SourceError
+from curate.files import read_bytes
+from curate.planning.draws import FairDraw
+from curate.planning.nouns import NOUNS
+from curate.planning.recipes import FromStylizedConfig
+from curate.planning.subjects import identity, subject_key, words_of
+from curate.records import SourceItem
+
+
+class NewSubject(NamedTuple):
+    """What a style reference may show."""
+
+    key: str
+    """Distinct in a bank, and free of places: the image's content hash, or the words' key."""
+    identity: str
+    words: str
+    subject: str
+    style: str
+    item: SourceItem | None
+    """The plain image; None = only words."""
+
+
+def new_subjects(recipe: FromStylizedConfig, items: Sequence[SourceItem] | None) -> list[NewSubject]:
+    """The bank of a recipe, ordered by key. SourceError where the recipe needs images or words that are not there."""
+    if recipe.new_subject == "prompt":
+        if recipe.words is not None:
+            return _by_words(_read_words(recipe.words))
+        return _by_words(NOUNS if items is None else (item.subject or item.caption for item in items))
+    if not items:
+        raise SourceError(f"recipe.new_subject: {recipe.new_subject} needs a source `subjects` with plain images "
+                          "(or set recipe.new_subject: prompt)")
+    if recipe.new_subject == "both" and (mute := sum(not words_of(item) for item in items)):
+        raise SourceError(f"recipe.new_subject: both needs words, and {mute} of {len(items)} images in the source "
+                          "`subjects` have neither caption nor subject")
+    bank = {item.sha256: NewSubject(item.sha256, identity(item), words_of(item), item.subject, item.style, item)
+            for item in items}
+    return [bank[key] for key in sorted(bank)]
+
+
+def _by_words(words: Iterable[str]) -> list[NewSubject]:
+    bank = {key: NewSubject(key, key, text, text, "", None) for text in sorted(words) if (key := subject_key(text))}
+    if not bank:
+        raise SourceError("recipe.new_subject: prompt needs words, and the source `subjects` has neither captions nor "
+                          "subjects")
+    return [bank[key] for key in sorted(bank)]
+
+
+def _read_words(path: str) -> list[str]:
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} (recipe.words): cannot be read: {error}") from error
+    words = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not words:
+        raise SourceError(f"{path} (recipe.words): holds no words")
+    return words
+
+
+class Pool:
+    """The part of a bank that some targets draw from (one side of the split, one emoji set)."""
+
+    def __init__(self, bank: Sequence[NewSubject], *, draws: int, seed: int) -> None:
+        self.bank = bank
+        self._draw = FairDraw([entry.key for entry in bank], draws=draws, seed=seed)
+        self._identities = np.array([entry.identity for entry in bank], dtype=object)
+        self._keys = np.array([entry.key for entry in bank], dtype=object)
+
+    def take(self, target: SourceItem, *, draw: int, taken: Sequence[str]) -> NewSubject | None:
+        """Another subject than the target's own and those ``taken`` already (identities); None if there is none."""
+        allowed: npt.NDArray[np.bool_] = (self._identities != identity(target)) & (self._keys != target.sha256)
+        for other in taken:
+            allowed &= self._identities != other
+        index = self._draw.take(f"{target.sha256} {draw}", allowed)
+        return None if index is None else self.bank[index]

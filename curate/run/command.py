@@ -1,0 +1,121 @@
+"""``curate run`` and ``curate seal``: plan, make, score, seal, and say what came out. Returns the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.config import apply_overrides, load_yaml, parse
+from curate.engine import BlockReport, EngineReport, StopFlag, execute
+from curate.errors import BudgetError, ConfigError
+from curate.progress import Progress
+from curate.records import Unit
+from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
+from curate.run.planning import Plan, make_plan, open_run
+from curate.run.stages import make_stages, score_tables
+from curate.seal import SealReport, seal
+from curate.store import RunStore
+
+INTERRUPTED = 130
+
+
+def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, retry_failed: bool) -> int:
+    """Make, score and seal the triplets of a config. 0 = all accounted for, 130 = stopped on request."""
+    config = load_config(path or DEFAULT_CONFIG, overrides)
+    plan = make_plan(config)
+    say(describe(plan))
+    if dry_run:
+        return 0
+    opened = open_run(plan)
+    if opened.note:
+        say(opened.note)
+    report = generate(opened.store, config, retry_failed=retry_failed)
+    if report.stopped:
+        say(f"stopped; all finished blocks are kept. Run the same command again to go on, or `curate seal {config.output}`.")
+        return INTERRUPTED
+    sealed = seal_with(opened.store, config)
+    say(summary(sealed))
+    if report.work_s:
+        say(f"start-up {report.startup_s:.1f} s, work {report.work_s:.1f} s")
+    check_budget(sealed, config)
+    return 0
+
+
+def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...]) -> int:
+    """Seal a run again, with the rules and near-duplicate setting of another file if given."""
+    store = RunStore.open(folder)
+    values = dict(store.info["config"])
+    if rules is not None:
+        given, lines = load_yaml(rules)
+        if "rules" not in given:
+            raise ConfigError("no `rules:` here", file=rules)
+        changed = {**values, **{key: given[key] for key in ("rules", "near_duplicates") if key in given}}
+        parse(RunConfig, changed, file=rules, lines=lines)
+        values = changed
+    config = parse(RunConfig, apply_overrides(values, overrides), file=folder / "run.json")
+    sealed = seal_with(store, config)
+    store.update_info({**store.info, "config": config.model_dump(mode="json")})
+    say(summary(sealed))
+    return 0
+
+
+def generate(store: RunStore, config: RunConfig, *, retry_failed: bool = False) -> EngineReport:
+    """Run the engine over what is missing, with progress and Ctrl-C handled."""
+    units = store.units()
+    done = store.committed() & {unit.unit_id for unit in units}
+    stop = StopFlag()
+    with stop.on_signals(), Progress(len(units), done=len(done)) as progress:
+        counts = _Counts(progress, units, len(done))
+        return execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop, retry_failed=retry_failed)
+
+
+class _Counts:
+    """Adds up the engine's block reports for the progress display."""
+
+    def __init__(self, progress: Progress, units: Sequence[Unit], done: int) -> None:
+        self.progress, self.done, self.made, self.failed = progress, done, 0, 0
+
+    def __call__(self, block: BlockReport) -> None:
+        self.made += block.made
+        self.failed += block.failed
+        self.done += block.made + block.failed
+        self.progress.update(self.done, made=self.made, failed=self.failed)
+
+
+def seal_with(store: RunStore, config: RunConfig) -> SealReport:
+    """Seal by the rules, duplicates setting and shard settings of a config."""
+    return seal(store, rules=config.rules, near_duplicates=config.near_duplicates, config=config.shards,
+                scorers=score_tables(config))
+
+
+def check_budget(sealed: SealReport, config: RunConfig) -> None:
+    """BudgetError when units are missing or more failed than the config allows."""
+    failed = sum(sealed.failed.values())
+    allowed = config.failures.max_fraction * sealed.planned
+    if sealed.pending:
+        raise BudgetError(f"{sealed.pending} of {sealed.planned} units are neither made nor failed: run it again")
+    if failed > allowed:
+        raise BudgetError(f"{failed} of {sealed.planned} units failed and failures.max_fraction allows {allowed:g}; "
+                          f"`curate stats {config.output}` names the reasons, --retry-failed tries them again")
+
+
+def describe(plan: Plan) -> str:
+    """One line about the plan."""
+    sources = ", ".join(f"{name} {scan.found} images" + (f" ({scan.duplicates} duplicates left out)" if scan.duplicates else "")
+                        for name, scan in plan.scans.items())
+    styles = len({unit.style for unit in plan.units})
+    return f"planned {len(plan.units)} units of {styles} styles from {sources}"
+
+
+def summary(sealed: SealReport) -> str:
+    """The accounts: planned = kept + rejected + failed + pending, and where the shards are."""
+    counts = [f"kept {sealed.kept}", f"rejected {sum(sealed.rejected.values())}", f"failed {sum(sealed.failed.values())}",
+              *([f"pending {sealed.pending}"] if sealed.pending else [])]
+    reasons = "".join(f"\n  {n:6d}  {reason}" for reason, n in [*sealed.rejected.items(), *sealed.failed.items()])
+    return f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{len(sealed.shards)} shards in {sealed.folder}"
+
+
+def say(text: str) -> None:
+    """To stderr: stdout is for results that a program reads."""
+    print(text, file=sys.stderr, flush=True)

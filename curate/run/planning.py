@@ -1,0 +1,87 @@
+"""From a config to a run directory with a plan: sources scanned, experts identified, units written down."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from curate import __version__, seeds
+from curate.interfaces import ExpertConfig, ScorerConfig
+from curate.planning import build_units
+from curate.records import Unit
+from curate.run.config import RunConfig
+from curate.sources import ScanReport
+from curate.store import RunStore
+
+LIBRARIES = ("torch", "diffusers", "transformers", "open-clip-torch", "pillow", "numpy", "ray")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a config asks for, before anything is made."""
+
+    config: RunConfig
+    units: list[Unit]
+    scans: dict[str, ScanReport]
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Scan the sources and plan the units; reads images and hashes model files, loads no model."""
+    scans = {name: source.scan(name) for name, source in config.sources.items()}
+    units = build_units(
+        config.recipe, items={name: scan.items for name, scan in scans.items()},
+        experts_identity={verb: expert.identity() for verb, expert in config.experts.items()},
+        seed=config.seed, size=config.size, val_fraction=config.val_fraction, fit=config.fit, limit=config.limit)
+    return Plan(config, units, {name: scan.report for name, scan in scans.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run directory that holds the plan; ``note`` says what happened to a plan that was there before."""
+
+    store: RunStore
+    note: str = ""
+
+
+def open_run(plan: Plan) -> OpenedRun:
+    """Make the run directory, reopen it, or, when the config now means other units, put the new plan beside the old."""
+    config, root = plan.config, Path(plan.config.output)
+    info = run_info(plan)
+    if not (root / "run.json").exists():
+        return OpenedRun(RunStore.create(root, info, plan.units, config.block))
+    store = RunStore.open(root)
+    if store.holds(plan.units, config.block):
+        store.update_info(info)
+        return OpenedRun(store)
+    reused = store.extend_plan(plan.units, config.block, info=info)
+    return OpenedRun(store, f"{root} held another plan: sources, recipe, seed, size or experts changed. Now "
+                            f"{len(plan.units)} units are planned; {reused} of them are made already.")
+
+
+def run_info(plan: Plan) -> dict[str, Any]:
+    """What run.json says of the run: the resolved config, who the models are, what the sources gave, versions."""
+    config = plan.config
+    return {
+        "config": config.model_dump(mode="json"),
+        "experts": {verb: provenance_of(expert) for verb, expert in config.experts.items()},
+        "scorers": {name: scorer.identity() for name, scorer in config.scorers.items()},
+        "sources": {name: report._asdict() for name, report in plan.scans.items()},
+        "versions": {"triplet-curate": __version__, "python": platform.python_version(),
+                     **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def provenance_of(expert: ExpertConfig) -> dict[str, object]:
+    """An expert's identity, and its model's name unless that is a path of this machine."""
+    model = str(getattr(expert, "model", ""))
+    named = {} if not model or Path(model).exists() else {"model": model}
+    return {**named, **expert.identity()}
+
+
+def fingerprint(scorer: ScorerConfig) -> str:
+    """16 hex digits that change when the scorer's numbers may: the name of its folder of scores."""
+    return seeds.digest(json.dumps(scorer.identity(), sort_keys=True), size=8)

@@ -1,0 +1,41 @@
+"""The stages of a run: read inputs, the recipe's expert calls, the scorers in the order of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from curate.engine import ExpertStep, ReadInputs, ScoreStep, Step
+from curate.planning import calls
+from curate.records import Unit
+from curate.run.config import RunConfig
+from curate.run.planning import fingerprint
+from curate.seal import RuleConfig, broken_units
+
+
+@dataclass(frozen=True)
+class SkipBroken:
+    """The cascade: units that already broke a rule need no dear scores. Rules of one layout need the units' layouts."""
+
+    rules: tuple[RuleConfig, ...]
+
+    def __call__(self, units: Mapping[str, Unit], scores: Mapping[str, Mapping[str, float | int]]) -> set[str]:
+        """``scores``: unit_id -> column -> value of the scorers that ran before."""
+        frame = pd.DataFrame.from_dict({unit_id: dict(row) for unit_id, row in scores.items()}, orient="index")
+        frame["layout"] = [units[unit_id].layout for unit_id in frame.index]
+        return broken_units(frame, self.rules)
+
+
+def make_stages(config: RunConfig) -> list[Step]:
+    """All stages in order; the engine fuses neighbours with equal resources into one worker."""
+    makes: list[Step] = [ReadInputs(config.sources, size=config.size, fit=config.fit)]
+    makes += [ExpertStep(call, config.experts[call.verb], config.seed) for call in calls(config.recipe)]
+    return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer), SkipBroken(config.rules) if name in config.cascade else None)
+                      for name, scorer in config.scorers.items())]
+
+
+def score_tables(config: RunConfig) -> list[tuple[str, str]]:
+    """(name, fingerprint) of every scorer: which scores the seal uses."""
+    return [(name, fingerprint(scorer)) for name, scorer in config.scorers.items()]

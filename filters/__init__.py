@@ -1,7 +1,7 @@
 """What scores candidates. A scorer gives numbers and never drops anything; rules over its columns decide.
 
-``SCORERS`` is the whole table: adding a scorer is one file, one line here and one test. Looking a scorer up imports
-its small config module only; torch and the model libraries are imported by ``load``.
+``SCORERS`` is the whole table: adding a scorer is one file, one line here and one test. Looking a scorer up
+imports its small config module only; torch and the model libraries are imported by ``load``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def scorer_class(kind: str) -> type[StrictModel]:
     if kind not in SCORERS:
         near = difflib.get_close_matches(kind, SCORERS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"no scorer of kind {kind!r}{hint} (there are: {', '.join(SCORERS)})", key="scorers")
+        raise ConfigError(
+            f"no scorer of kind {kind!r}{hint} (there are: {', '.join(SCORERS)})", key="scorers"
+        )
     module, _, name = SCORERS[kind].partition(":")
     found: type[StrictModel] = getattr(importlib.import_module(module), name)
     return found

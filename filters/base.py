@@ -6,27 +6,32 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from curate.config import StrictModel
+from curate.config import StageConfig
 from curate.models import model_hash
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class Scorer(StrictModel):
-    """Base of the scorer configs. ``version`` is raised when the arithmetic of a scorer changes its numbers."""
+class Scorer(StageConfig):
+    """Base of the scorer configs. ``version`` is raised when the arithmetic of a scorer changes its
+    numbers.
+    """
 
     version: ClassVar[int] = 1
 
     def identity(self) -> dict[str, object]:
-        """All that determines the numbers: the config values and the version of the arithmetic."""
-        return {"version": self.version, **self.model_dump(mode="json")}
+        """All that determines the numbers: the config values (not where it runs) and the version of the
+        arithmetic.
+        """
+        return {"version": self.version, **self.model_dump(mode="json", exclude={"resources", "model"})}
 
 
 class ModelScorer(Scorer):
     """A scorer with weights.
 
-    ``model`` is a local path, a hub id or ``zoo:NAME``; ``revision`` pins a hub id; ``batch`` is the number of units
-    in one forward pass (batch composition reaches the last bits of a float, so it belongs to the identity).
+    ``model`` is a local path, a hub id or ``zoo:NAME``; ``revision`` pins a hub id; ``batch`` is the number
+    of units in one forward pass (batch composition reaches the last bits of a float, so it belongs to the
+    identity).
     """
 
     model: str
@@ -35,5 +40,7 @@ class ModelScorer(Scorer):
     batch: int = Field(default=16, ge=1)
 
     def identity(self) -> dict[str, object]:
-        """Config values, version, and the hash of the weights (content of a local model, id of a hub model)."""
+        """Config values, version, and the hash of the weights (content of a local model, id of a hub model,
+        never a path).
+        """
         return {**super().identity(), "model_hash": model_hash(self.model, self.revision)}

@@ -1,7 +1,7 @@
 """Content and text similarity by CLIP (Radford et al., arXiv 2103.00020), any model that open_clip loads.
 
-CLIP-I (image cosine) should be HIGH between content and stylized and LOW between style and stylized (else the style
-reference leaks its subject); CLIP-T is the cosine with the unit's caption.
+CLIP-I (image cosine) should be HIGH between content and stylized and LOW between style and stylized (else the
+style reference leaks its subject); CLIP-T is the cosine with the unit's caption.
 """
 
 from __future__ import annotations
@@ -36,5 +36,11 @@ class ClipScorer(ModelScorer):
         from curate.models import resolve_model
         from filters.clip_score import ClipScore
 
-        return ClipScore(resolve_model(self.model), device=device, dtype=self.dtype, batch=self.batch,
-                         prompt=self.prompt, revision=self.revision)
+        return ClipScore(
+            resolve_model(self.model),
+            device=device,
+            dtype=self.dtype,
+            batch=self.batch,
+            prompt=self.prompt,
+            revision=self.revision,
+        )

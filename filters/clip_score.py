@@ -15,7 +15,7 @@ from torch import Tensor
 from curate.errors import ModelError
 from curate.interfaces import ScoreColumns, TripletImages
 from filters.base import Dtype
-from filters.matrix import Floats, image_list, matrix_cosines, unit_batches
+from filters.matrix import Floats, image_list, matrix_cosines, row_products, unit_batches
 
 PRECISIONS: dict[Dtype, str] = {"float32": "fp32", "bfloat16": "pure_bf16", "float16": "pure_fp16"}
 """open_clip's names; "pure" casts every weight, as torch's ``module.to(dtype)`` does."""
@@ -24,10 +24,25 @@ PRECISIONS: dict[Dtype, str] = {"float32": "fp32", "bfloat16": "pure_bf16", "flo
 class ClipScore:
     """Callable on units; holds the model on its device."""
 
-    def __init__(self, model: str, *, device: str, dtype: Dtype, batch: int, prompt: str = "{}",
-                 revision: str | None = None) -> None:
-        self.device, self.dtype, self.batch, self.prompt = torch.device(device), getattr(torch, dtype), batch, prompt
-        self.network, self.preprocess, self.tokenize = load_clip(model, device=device, dtype=dtype, revision=revision)
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str,
+        dtype: Dtype,
+        batch: int,
+        prompt: str = "{}",
+        revision: str | None = None,
+    ) -> None:
+        self.device, self.dtype, self.batch, self.prompt = (
+            torch.device(device),
+            getattr(torch, dtype),
+            batch,
+            prompt,
+        )
+        self.network, self.preprocess, self.tokenize = load_clip(
+            model, device=device, dtype=dtype, revision=revision
+        )
 
     @torch.inference_mode()
     def __call__(self, units: Sequence[TripletImages]) -> ScoreColumns:
@@ -40,24 +55,36 @@ class ClipScore:
         tokens = self.tokenize([self.prompt.format(unit.caption) for unit in units]).to(self.device)
         images = self._numbers(self.network.encode_image(pixels.to(self.device, self.dtype), normalize=True))
         texts = self._numbers(self.network.encode_text(tokens, normalize=True))
-        return {**matrix_cosines("clip.image", images),
-                "clip.text.stylized": np.sum(images[2::3] * texts, axis=1, dtype=np.float32),
-                "clip.text.content": np.sum(images[0::3] * texts, axis=1, dtype=np.float32)}
+        return {
+            **matrix_cosines("clip.image", images),
+            "clip.text.stylized": row_products(images[2::3], texts),
+            "clip.text.content": row_products(images[0::3], texts),
+        }
 
     def _numbers(self, vectors: Tensor) -> Floats:
         numbers: Floats = vectors.float().cpu().numpy()
         return numbers
 
 
-def load_clip(model: str, *, device: str, dtype: Dtype = "float32", revision: str | None = None,
-              ) -> tuple[Any, Callable[[Image], Tensor], Callable[[list[str]], Tensor]]:
-    """Model in eval mode, preprocessing and tokenizer. Weights that cannot be loaded are an error, never random."""
+def load_clip(
+    model: str,
+    *,
+    device: str,
+    dtype: Dtype = "float32",
+    revision: str | None = None,
+) -> tuple[Any, Callable[[Image], Tensor], Callable[[list[str]], Tensor]]:
+    """Model in eval mode, preprocessing and tokenizer. Weights that cannot be loaded are an error, never
+    random.
+    """
     if revision is not None:
-        raise ModelError(f"clip {model}: open_clip cannot pin a revision; download the repository and give its path")
+        raise ModelError(
+            f"clip {model}: open_clip cannot pin a revision; download the repository and give its path"
+        )
     name, pretrained = split_name(model)
     try:
         network, preprocess = open_clip.create_model_from_pretrained(
-            name, pretrained=pretrained, precision=PRECISIONS[dtype], device=device)
+            name, pretrained=pretrained, precision=PRECISIONS[dtype], device=device
+        )
         tokenize = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"clip {model}: {error}") from error
@@ -65,7 +92,9 @@ def load_clip(model: str, *, device: str, dtype: Dtype = "float32", revision: st
 
 
 def split_name(model: str) -> tuple[str, str | None]:
-    """open_clip's (model name, pretrained tag): a folder becomes ``local-dir:``, ``NAME/TAG`` is split at the slash."""
+    """open_clip's (model name, pretrained tag): a folder becomes ``local-dir:``, ``NAME/TAG`` is split at the
+    slash.
+    """
     if Path(model).is_dir():
         return f"local-dir:{model}", None
     if model.startswith(("hf-hub:", "local-dir:")):

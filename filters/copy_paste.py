@@ -1,8 +1,9 @@
 """Copy-paste: a "shifted" triplet whose content lies pixel on pixel over its target.
 
-Readers of USO-like data complain of it: the layout was to change and the generator kept it. Style transfer changes
-colours, contrast and the polarity of edges, so intensities cannot be compared; where edges run can. On emoji, a drawing and its
-own restyling against another set's drawing of the same subject: AUC 0.98, 95 % of the others below 0.36, 90 % of the copies above 0.42.
+Readers of USO-like data complain of it: the layout was to change and the generator kept it. Style transfer
+changes colours, contrast and the polarity of edges, so intensities cannot be compared; where edges run can.
+On emoji, a drawing and its own restyling against another set's drawing of the same subject: AUC 0.98, 95 % of
+the others below 0.36, 90 % of the copies above 0.42.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 
 class CopyPasteScorer(Scorer):
-    """Column ``copy_paste.alignment`` in [-1, 1]: near 1 for the same edges in the same places, near 0 for others.
+    """Column ``copy_paste.alignment`` in [-1, 1]: near 1 for the same edges in the same places, near 0 for
+    others.
 
-    It is written for every unit: low is wanted where the layout is "shifted", high where it is "preserved". NaN where an
-    image has no edges. ``size_px``: both images are reduced to this; ``tolerance_px``: shifts up to this are the same place.
+    It is written for every unit: low is wanted where the layout is "shifted", high where it is "preserved".
+    NaN where an image has no edges. ``size_px``: both images are reduced to this; ``tolerance_px``: shifts up
+    to this are the same place.
     """
 
     kind: Literal["copy_paste"] = "copy_paste"
@@ -41,19 +44,29 @@ class CopyPasteScorer(Scorer):
         return self._score
 
     def _score(self, units: Sequence[TripletImages]) -> ScoreColumns:
-        values = [alignment(luminance(unit.content, self.size_px), luminance(unit.stylized, self.size_px),
-                            tolerance_px=self.tolerance_px) for unit in units]
+        values = [
+            alignment(
+                luminance(unit.content, self.size_px),
+                luminance(unit.stylized, self.size_px),
+                tolerance_px=self.tolerance_px,
+            )
+            for unit in units
+        ]
         return {"copy_paste.alignment": np.array(values, dtype=np.float32)}
 
 
 def alignment(first: Plane, second: Plane, *, tolerance_px: int) -> float:
-    """Greatest correlation of two edge maps over shifts up to ``tolerance_px``; NaN where one of them is flat.
+    """Greatest correlation of two edge maps over shifts up to ``tolerance_px``; NaN where one of them is
+    flat.
 
-    The normalised cross-correlation of gradient magnitudes, all shifts at once by Fourier transforms (Lewis, "Fast normalized
-    cross-correlation", Vision Interface 1995); planes are padded by the tolerance because the transform's shifts are cyclic.
-    Doubled-angle gradients (orientation correlation) did no better: AUC 0.973 against 0.979.
+    The normalised cross-correlation of gradient magnitudes, all shifts at once by Fourier transforms (Lewis,
+    "Fast normalized cross-correlation", Vision Interface 1995); planes are padded by the tolerance because
+    the transform's shifts are cyclic. Doubled-angle gradients (orientation correlation) did no better: AUC
+    0.973 against 0.979.
     """
-    a, b = (np.pad(edges - edges.mean(), tolerance_px) for edges in (edge_strength(first), edge_strength(second)))
+    a, b = (
+        np.pad(edges - edges.mean(), tolerance_px) for edges in (edge_strength(first), edge_strength(second))
+    )
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     if norm < 1e-6:
         return float("nan")

@@ -1,7 +1,8 @@
 """Style and content similarity by CSD, contrastive style descriptors (Somepalli et al., arXiv 2404.01292).
 
 Style cosine should be LOW between content and stylized, HIGH between style and stylized. Raw cosines are not
-calibrated and differ from model to model: take thresholds from data with a known truth, never from another model.
+calibrated and differ from model to model: take thresholds from data with a known truth, never from another
+model.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class CsdScorer(ModelScorer):
     """Columns ``csd.style.<pair>`` and ``csd.content.<pair>``, cosines in [-1, 1].
 
-    ``model`` is a folder (``config.json`` and ``model.safetensors``, as the zoo writes) or the official checkpoint:
-    ``pytorch_model.bin`` of tomg-group-umd/CSD-ViT-L or its safetensors mirror.
+    ``model`` is a folder (``config.json`` and ``model.safetensors``, as the zoo writes) or the official
+    checkpoint: ``pytorch_model.bin`` of tomg-group-umd/CSD-ViT-L or its safetensors mirror.
     """
 
     kind: Literal["csd"] = "csd"

@@ -4,8 +4,9 @@
     style   = L2(feature @ S)         S = ``last_layer_style``    (width, head_dim)
     content = L2(feature @ C)         C = ``last_layer_content``  (width, head_dim)
 
-Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 with QuickGELU: width 1024, head_dim 768.
-The content head exists for training, where it works against the features through a reversed gradient.
+Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 with QuickGELU: width 1024,
+head_dim 768. The content head exists for training, where it works against the features through a reversed
+gradient.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from curate.config import StrictModel
 class CsdArch(StrictModel):
     """Shape of a CSD network; the fields of the ViT mean what they mean in open_clip's ``vision_cfg``.
 
-    ``pool_type``: "tok" is the class token (the published model), "avg" the mean of the patches, which a small ViT
-    trained from nothing learns faster.
+    ``pool_type``: "tok" is the class token (the published model), "avg" the mean of the patches, which a
+    small ViT trained from nothing learns faster.
     """
 
     image_size: int = Field(ge=8)
@@ -53,30 +54,45 @@ class CsdOutput(NamedTuple):
 
 
 class CsdNetwork(nn.Module):
-    """Images (B, 3, S, S), normalised with CLIP's mean and standard deviation, to style and content vectors."""
+    """Images (B, 3, S, S), normalised with CLIP's mean and standard deviation, to style and content
+    vectors.
+    """
 
     def __init__(self, arch: CsdArch) -> None:
         super().__init__()
         self.arch = arch
         self.backbone = VisionTransformer(
-            image_size=arch.image_size, patch_size=arch.patch_size, width=arch.width, layers=arch.layers,
-            heads=arch.width // arch.head_width, mlp_ratio=arch.mlp_ratio, pool_type=arch.pool_type,
-            output_dim=arch.head_dim, act_layer=QuickGELU if arch.quick_gelu else nn.GELU)
+            image_size=arch.image_size,
+            patch_size=arch.patch_size,
+            width=arch.width,
+            layers=arch.layers,
+            heads=arch.width // arch.head_width,
+            mlp_ratio=arch.mlp_ratio,
+            pool_type=arch.pool_type,
+            output_dim=arch.head_dim,
+            act_layer=QuickGELU if arch.quick_gelu else nn.GELU,
+        )
         self.backbone.proj = None
-        scale = arch.width ** -0.5
+        scale = arch.width**-0.5
         self.last_layer_style = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
         self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
 
     def forward(self, images: Tensor, *, reversal: float | None = None) -> CsdOutput:
-        """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha (None: unchanged)."""
+        """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha (None:
+        unchanged).
+        """
         feature = self.backbone(images)
         for_content = feature if reversal is None else reverse_gradient(feature, reversal)
         unit = partial(functional.normalize, dim=1)
-        return CsdOutput(feature, unit(feature @ self.last_layer_style), unit(for_content @ self.last_layer_content))
+        return CsdOutput(
+            feature, unit(feature @ self.last_layer_style), unit(for_content @ self.last_layer_content)
+        )
 
 
 class _ReverseGradient(torch.autograd.Function):
-    """Identity forwards, multiplication by -alpha backwards (Ganin and Lempitsky, arXiv 1409.7495, section 3.1)."""
+    """Identity forwards, multiplication by -alpha backwards (Ganin and Lempitsky, arXiv 1409.7495, section
+    3.1).
+    """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, alpha: float) -> Tensor:

@@ -23,8 +23,14 @@ class CsdScore:
         self.device, self.dtype, self.batch = torch.device(device), getattr(torch, dtype), batch
         self.network = load_csd(Path(model)).to(self.device, self.dtype)
         # short side to the model's size bicubic, centre crop, CLIP's mean and deviation
-        self.preprocess = image_transform(self.network.arch.image_size, is_train=False, mean=OPENAI_DATASET_MEAN,
-                                          std=OPENAI_DATASET_STD, resize_mode="shortest", interpolation="bicubic")
+        self.preprocess = image_transform(
+            self.network.arch.image_size,
+            is_train=False,
+            mean=OPENAI_DATASET_MEAN,
+            std=OPENAI_DATASET_STD,
+            resize_mode="shortest",
+            interpolation="bicubic",
+        )
 
     @torch.inference_mode()
     def __call__(self, units: Sequence[TripletImages]) -> ScoreColumns:
@@ -35,5 +41,7 @@ class CsdScore:
     def _score_batch(self, units: Sequence[TripletImages]) -> ScoreColumns:
         pixels = torch.stack([self.preprocess(image) for image in image_list(units)])
         out = self.network(pixels.to(self.device, self.dtype))
-        return {**matrix_cosines("csd.style", out.style.float().cpu().numpy()),
-                **matrix_cosines("csd.content", out.content.float().cpu().numpy())}
+        return {
+            **matrix_cosines("csd.style", out.style.float().cpu().numpy()),
+            **matrix_cosines("csd.content", out.content.float().cpu().numpy()),
+        }

@@ -1,7 +1,7 @@
 """CSD weights: our folder format, the official pickle, and its safetensors mirror. All keys or nothing.
 
-The official loader is ``strict=False``, so a wrong file leaves plain CLIP in place without a word. Here every tensor
-of the network must be in the file and every tensor of the file in the network.
+The official loader is ``strict=False``, so a wrong file leaves plain CLIP in place without a word. Here every
+tensor of the network must be in the file and every tensor of the file in the network.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ def save_csd(network: CsdNetwork, folder: Path) -> None:
     """Write ``config.json`` and half-precision ``model.safetensors``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(network.arch.model_dump(), indent=1) + "\n", encoding="utf-8")
-    save_file({k: v.detach().half().contiguous() for k, v in network.state_dict().items()}, folder / WEIGHTS,
-              metadata={"format": "pt"})
+    save_file(
+        {k: v.detach().half().contiguous() for k, v in network.state_dict().items()},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )
 
 
 def _read(path: Path) -> str:
@@ -71,14 +74,21 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def _check(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unexpected:
-        raise ModelError(f"{path}: not a whole CSD checkpoint: {len(missing)} tensors missing {missing[:MAX_LISTED]}, "
-                         f"{len(unexpected)} unexpected {unexpected[:MAX_LISTED]}")
-    wrong = [f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}" for k, v in wanted.items() if found[k].shape != v.shape]
+        raise ModelError(
+            f"{path}: not a whole CSD checkpoint: {len(missing)} tensors missing {missing[:MAX_LISTED]}, "
+            f"{len(unexpected)} unexpected {unexpected[:MAX_LISTED]}"
+        )
+    wrong = [
+        f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if found[k].shape != v.shape
+    ]
     if wrong:
         raise ModelError(f"{path}: tensors of another size: {wrong[:MAX_LISTED]}")
 
 
-# (OpenAI's name, its name in transformers' CLIPVisionModel, which version 5 freed of the prefix "vision_model.")
+# (OpenAI's name, its name in transformers' CLIPVisionModel, which version 5 freed of the prefix
+# "vision_model.")
 _NAMES = (
     ("conv1.weight", "embeddings.patch_embedding.weight"),
     ("class_embedding", "embeddings.class_embedding"),
@@ -96,7 +106,9 @@ _PROJECTION = re.compile(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(wei
 
 
 def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors named as in transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v fused into in_proj)."""
+    """Tensors named as in transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v fused into
+    in_proj).
+    """
     renamed: dict[str, Tensor] = {}
     fused: dict[str, dict[str, Tensor]] = {}
     for old, value in state.items():
@@ -105,13 +117,17 @@ def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         match = _PROJECTION.search(key)
         if match:
-            name = f"{key[:match.start()]}transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
+            name = f"{key[: match.start()]}transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
             fused.setdefault(name, {})[match[2]] = value
             continue
         for ours, theirs in _NAMES:
             key = key.replace(theirs, ours)
         renamed[key] = value
-    whole = {name: torch.cat([parts[p] for p in "qkv"]) for name, parts in fused.items() if set(parts) == set("qkv")}
+    whole = {
+        name: torch.cat([parts[p] for p in "qkv"])
+        for name, parts in fused.items()
+        if set(parts) == set("qkv")
+    }
     return {**renamed, **whole}
 
 

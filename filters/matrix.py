@@ -32,11 +32,16 @@ def matrix_cosines(prefix: str, vectors: Floats) -> dict[str, Floats]:
     columns: dict[str, Floats] = {}
     for pair in PAIRS:
         first, second = (by_role[role] for role in ROLES if role in pair.split("_"))
-        cosine = np.sum(first * second, axis=1, dtype=np.float32)
-        columns[f"{prefix}.{pair}"] = np.where(np.isfinite(cosine), cosine, np.nan).astype(np.float32)
+        columns[f"{prefix}.{pair}"] = row_products(first, second)
     return columns
+
+
+def row_products(first: Floats, second: Floats) -> Floats:
+    """(N,) dot products of the rows of two (N, D); NaN where a row is not finite."""
+    products = np.einsum("nd,nd->n", first, second)
+    return np.where(np.isfinite(products), products, np.nan).astype(np.float32)
 
 
 def unit_batches(units: Sequence[TripletImages], size: int) -> list[Sequence[TripletImages]]:
     """Units in order, ``size`` to a batch."""
-    return [units[i:i + size] for i in range(0, len(units), size)]
+    return [units[i : i + size] for i in range(0, len(units), size)]

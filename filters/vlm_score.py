@@ -24,8 +24,16 @@ log = logging.getLogger(__name__)
 class VlmScore:
     """Callable on units; holds processor and model."""
 
-    def __init__(self, model: str, *, device: str, dtype: Dtype, questions: Mapping[str, str], min_mass: float,
-                 revision: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str,
+        dtype: Dtype,
+        questions: Mapping[str, str],
+        min_mass: float,
+        revision: str | None = None,
+    ) -> None:
         self.device, self.dtype, self.min_mass = torch.device(device), getattr(torch, dtype), min_mass
         try:
             self.processor = AutoProcessor.from_pretrained(model, revision=revision)
@@ -48,7 +56,9 @@ class VlmScore:
         prompts = [self.prompts[question] for question, _ in QUESTIONS.values()]
         pairs = [[getattr(unit, role), unit.stylized] for _, role in QUESTIONS.values()]
         ratings, mass = expected_rating(self.answer_logits(prompts, pairs), self.rating_ids)
-        usable = torch.isfinite(ratings) & (ratings >= 0) & (ratings <= len(RATINGS) - 1) & (mass >= self.min_mass)
+        usable = (
+            torch.isfinite(ratings) & (ratings >= 0) & (ratings <= len(RATINGS) - 1) & (mass >= self.min_mass)
+        )
         for column, ok, m in zip(QUESTIONS, usable.tolist(), mass.tolist(), strict=True):
             if not ok:
                 log.warning("%s is NaN: the ratings 0-4 have %.3f of the answer's probability", column, m)
@@ -56,8 +66,9 @@ class VlmScore:
 
     def answer_logits(self, prompts: Sequence[str], pairs: Sequence[Sequence[Image]]) -> Tensor:
         """(B, vocabulary) float32 logits of the first token of the answer."""
-        inputs: Any = self.processor(text=list(prompts), images=[list(pair) for pair in pairs], padding=True,
-                                     return_tensors="pt").to(self.device, self.dtype)
+        inputs: Any = self.processor(
+            text=list(prompts), images=[list(pair) for pair in pairs], padding=True, return_tensors="pt"
+        ).to(self.device, self.dtype)
         logits: Tensor = self.network(**inputs).logits  # (B, L, vocabulary)
         last = inputs["attention_mask"].sum(dim=1) - 1
         return logits[torch.arange(len(prompts), device=logits.device), last].float()
@@ -66,8 +77,9 @@ class VlmScore:
 def chat_prompt(processor: Any, question: str) -> str:
     """The model's own chat template around two images and a question, ending where the answer begins."""
     content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": question}]
-    prompt: str = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True,
-                                                tokenize=False)
+    prompt: str = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
     return prompt
 
 
@@ -77,14 +89,18 @@ def rating_token_ids(tokenizer: Any, prompt: str) -> list[int]:
     ids = []
     for rating in RATINGS:
         whole = tokenizer(prompt + rating).input_ids
-        if whole[:len(start)] != start or len(whole) != len(start) + 1:
-            raise ModelError(f"the rating {rating!r} is not one token after the prompt: {whole[len(start) - 1:]}")
+        if whole[: len(start)] != start or len(whole) != len(start) + 1:
+            raise ModelError(
+                f"the rating {rating!r} is not one token after the prompt: {whole[len(start) - 1 :]}"
+            )
         ids.append(whole[-1])
     return ids
 
 
 def expected_rating(logits: Tensor, rating_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Expected rating (B,) in [0, 4] and the probability (B,) of all five ratings, from logits (B, vocabulary)."""
+    """Expected rating (B,) in [0, 4] and the probability (B,) of all five ratings, from logits (B,
+    vocabulary).
+    """
     among = logits[:, list(rating_ids)].softmax(dim=1)  # (B, 5)
     values = torch.arange(len(rating_ids), device=logits.device, dtype=logits.dtype)
     mass = logits.softmax(dim=1)[:, list(rating_ids)].sum(dim=1)

@@ -1,4 +1,4 @@
-"""Sources over real files: what is offered, in which order, with which labels, and what is said when something is wrong."""
+"""Sources over real files: what is offered, in which order, with which labels, and what is said when it is wrong."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def assert_reads_back(source: Source) -> None:
 
 
 def test_folder_offers_images_whatever_they_are_called(tmp_path: Path) -> None:
-    fill(tmp_path, {"a.PNG": picture(1), "deep/er/b.jpg": picture(2), "notes.txt": "no image", ".hidden/c.png": picture(3),
-                    "bad.png": "words", "empty.png": b""})
+    fill(tmp_path, {"a.PNG": picture(1), "deep/er/b.jpg": picture(2), "notes.txt": "no image", "bad.png": "words",
+                    ".hidden/c.png": picture(3), "empty.png": b""})
     source = FolderSource(path=str(tmp_path))
     assert_reads_back(source)
     items = by_name(source)
@@ -101,9 +101,10 @@ def test_folder_labels(tmp_path: Path) -> None:
         "oil/dog.png": picture(2), "oil/dog.json": json.dumps({"caption": "a dog", "style": "impasto"}),
         "oil/owl.png": picture(3)})
     items = by_name(FolderSource(path=str(tmp_path), sidecar="json", style_from_parent=True, licence="CC0-1.0"))
-    assert (items["ink/cat.png"].caption, items["ink/cat.png"].subject, items["ink/cat.png"].style) == ("a cat", "cat", "ink")
-    assert items["oil/dog.png"].style == "impasto"
-    assert (items["oil/owl.png"].caption, items["oil/owl.png"].style, items["oil/owl.png"].licence) == ("", "oil", "CC0-1.0")
+    cat, dog, owl = (items[name] for name in ("ink/cat.png", "oil/dog.png", "oil/owl.png"))
+    assert (cat.caption, cat.subject, cat.style, cat.licence) == ("a cat", "cat", "ink", "CC0-1.0")
+    assert dog.style == "impasto"
+    assert (owl.caption, owl.style, owl.licence) == ("", "oil", "CC0-1.0")
     assert by_name(FolderSource(path=str(tmp_path)))["oil/owl.png"].licence == "", "unknown stays unknown"
 
 
@@ -121,9 +122,11 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_folder_table(tmp_path: Path, ending: str) -> None:
-    fill(tmp_path, {"in/x/a.png": picture(1), "in/x/a.txt": "from the sidecar", "in/b.png": picture(2), "in/b.txt": "b's own"})
+    fill(tmp_path, {"in/x/a.png": picture(1), "in/x/a.txt": "from the sidecar",
+                    "in/b.png": picture(2), "in/b.txt": "b's own"})
     table = tmp_path / f"labels{ending}"
-    write_table(table, [{"file": "x/a.png", "text": "from, the table", "author": "Ann"}, {"file": "./b.png", "text": "", "author": "7"}])
+    write_table(table, [{"file": "x/a.png", "text": "from, the table", "author": "Ann"},
+                        {"file": "./b.png", "text": "", "author": "7"}])
     source = FolderSource(path=str(tmp_path / "in"), table=str(table), sidecar="txt",
                           columns=ColumnNames(caption="text", attribution="author"))
     items = by_name(source)
@@ -134,16 +137,16 @@ def test_folder_table(tmp_path: Path, ending: str) -> None:
 def test_folder_complaints_name_the_place_and_the_way_out(tmp_path: Path) -> None:
     fill(tmp_path, {"in/a.png": picture(1), "in/a.json": "{not json", "labels.csv": "file,caption\nother.png,x\n",
                     "twice.csv": "file,caption\na.png,x\na.png,y\n", "empty/notes.md": "", "labels.xlsx": "x"})
-    path = str(tmp_path / "in")
+    path, table = str(tmp_path / "in"), str(tmp_path / "labels.csv")
     cases: list[tuple[FolderSource, str]] = [
         (FolderSource(path=str(tmp_path / "none")), "none: no such folder"),
         (FolderSource(path=str(tmp_path / "in/a.png")), "a.png: no such folder"),
         (FolderSource(path=str(tmp_path / "empty")), r"empty: no file matches .*include"),
         (FolderSource(path=path, sidecar="json"), r"a\.json: not valid JSON"),
-        (FolderSource(path=path, table=str(tmp_path / "labels.csv")), "names none of the 1 images.*other.png.*a.png"),
+        (FolderSource(path=path, table=table), "names none of the 1 images.*other.png.*a.png"),
         (FolderSource(path=path, table=str(tmp_path / "twice.csv")), "row 2: 'a.png' stands there twice"),
-        (FolderSource(path=path, table=str(tmp_path / "labels.csv"), columns=ColumnNames(style="look")), "no column 'look'"),
-        (FolderSource(path=path, table=str(tmp_path / "labels.csv"), table_key="name"), "no column 'name'.*file, caption"),
+        (FolderSource(path=path, table=table, columns=ColumnNames(style="look")), "no column 'look'"),
+        (FolderSource(path=path, table=table, table_key="name"), "no column 'name'.*file, caption"),
         (FolderSource(path=path, table=str(tmp_path / "labels.xlsx")), "a table is a .csv"),
         (FolderSource(path=path, table=str(tmp_path / "missing.csv")), "missing.csv: cannot be read"),
         (FolderSource(path="nosuchprotocol://x"), "nosuchprotocol"),
@@ -170,10 +173,10 @@ def parquet_file(path: Path, rows: list[dict[str, object]], **options: object) -
 
 
 def test_parquet_of_bytes_over_row_groups(tmp_path: Path) -> None:
-    rows: list[dict[str, object]] = [{"image": picture(i), "caption": f"picture {i}", "licence": "MIT"} for i in range(10)]
+    rows: list[dict[str, object]] = [{"image": picture(i), "caption": f"picture {i}"} for i in range(10)]
     rows[3]["image"] = None
     parquet_file(tmp_path / "p/train-0.parquet", rows, row_group_size=3)
-    parquet_file(tmp_path / "p/train-1.parquet", [{"image": picture(50), "caption": "other", "licence": "MIT"}])
+    parquet_file(tmp_path / "p/train-1.parquet", [{"image": picture(50), "caption": "other"}])
     source = ParquetSource(path=f"{tmp_path}/p/train-{{0,1}}.parquet")
     assert_reads_back(source)
     items = by_name(source)
@@ -183,7 +186,8 @@ def test_parquet_of_bytes_over_row_groups(tmp_path: Path) -> None:
     assert source.read("train-0.parquet#3") == b"", "a missing image is an empty one: a failed unit"
     with pytest.raises(ImageError, match="row 99 of 10"):
         source.read("train-0.parquet#99")
-    assert len(by_name(ParquetSource(path=f"{tmp_path}/p"))) == 11 and len(by_name(ParquetSource(path=f"{tmp_path}/p/*-1.parquet"))) == 1
+    assert len(by_name(ParquetSource(path=f"{tmp_path}/p"))) == 11
+    assert len(by_name(ParquetSource(path=f"{tmp_path}/p/*-1.parquet"))) == 1
 
 
 def test_parquet_of_structs_and_of_paths(tmp_path: Path) -> None:
@@ -193,7 +197,8 @@ def test_parquet_of_structs_and_of_paths(tmp_path: Path) -> None:
     source = ParquetSource(path=f"{tmp_path}/hf.parquet", image="picture")
     assert_reads_back(source)
     assert source.read("hf.parquet#1") == picture(1)
-    parquet_file(tmp_path / "paths.parquet", [{"image": "a.png"}, {"image": f"{tmp_path}/img/b.png"}, {"image": "c.png"}])
+    paths = ["a.png", f"{tmp_path}/img/b.png", "c.png"]
+    parquet_file(tmp_path / "paths.parquet", [{"image": path} for path in paths])
     source = ParquetSource(path=f"{tmp_path}/paths.parquet", image_root=f"{tmp_path}/img")
     assert len(source.scan().items) == 3
     assert [source.read(f"paths.parquet#{i}") for i in (0, 1)] == [picture(1), picture(2)]
@@ -226,9 +231,11 @@ def tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
 
 
 def test_webdataset(tmp_path: Path) -> None:
-    tar(tmp_path / "w/set-000.tar", {"000.txt": b"first, by text\n", "000.png": picture(1), "000.json": b'{"subject": "one"}',
-                                     "001.png": picture(2), "001.cls": b"7", "x/002.JPG": picture(3)})
-    tar(tmp_path / "w/set-001.tar", {"000.png": picture(9), "001.png": b"", "000.json": b'{"caption": "by json"}', "000.txt": b"no"})
+    tar(tmp_path / "w/set-000.tar", {
+        "000.txt": b"first, by text\n", "000.png": picture(1), "000.json": b'{"subject": "one"}',
+        "001.png": picture(2), "001.cls": b"7", "x/002.JPG": picture(3)})
+    tar(tmp_path / "w/set-001.tar", {
+        "000.png": picture(9), "001.png": b"", "000.json": b'{"caption": "by json"}', "000.txt": b"no"})
     source = WebdatasetSource(path=f"{tmp_path}/w/set-{{000..001}}.tar", licence="CC0-1.0")
     assert_reads_back(source)
     items = {item.uri.rpartition("/w/")[2]: item for item in source.scan().items}
@@ -242,21 +249,25 @@ def test_webdataset(tmp_path: Path) -> None:
 
 
 def test_webdataset_of_several_images_a_sample(tmp_path: Path) -> None:
-    path = tar(tmp_path / "t.tar", {"k.style.png": picture(1), "k.content.png": picture(2), "k.json": b'{"caption": "k"}'})
+    members = {"k.style.png": picture(1), "k.content.png": picture(2), "k.json": b'{"caption": "k"}'}
+    path = tar(tmp_path / "t.tar", members)
     items = WebdatasetSource(path=str(path), images=("content.png",)).scan().items
     assert [(item.caption, item.sha256) for item in items] == [("k", content_hash(picture(2)))]
 
 
 def test_webdataset_complaints(tmp_path: Path) -> None:
     whole = tar(tmp_path / "whole/a.tar", {"0.png": picture(1), "1.png": picture(2), "2.png": picture(3)})
-    fill(tmp_path, {"cut/a.tar": whole.read_bytes()[:2200], "mid/a.tar": whole.read_bytes()[:2600],
-                    "end/a.tar": whole.read_bytes()[:3072], "packed/a.tar": gzip.compress(whole.read_bytes()), "none/a.txt": ""})
+    fill(tmp_path, {"cut/a.tar": whole.read_bytes()[:2200],
+                    "mid/a.tar": whole.read_bytes()[:2600],
+                    "end/a.tar": whole.read_bytes()[:3072], "packed/a.tar": gzip.compress(whole.read_bytes()),
+                    "none/a.txt": ""})
     tar(tmp_path / "other/a.tar", {"0.bin": b"x", "0.json": b"{}"})
     tar(tmp_path / "badjson/a.tar", {"0.png": picture(1), "0.json": b"[1]"})
-    for folder, message in [("cut", "a.tar: not a whole, uncompressed tar"), ("mid", "a.tar: not a whole"),
-                            ("end", "a.tar: not a whole"), ("packed", "a.tar: not a whole, uncompressed tar"),
-                            ("none", "no tar there"), ("other", "no member ends in png.*there are: bin, json"),
-                            ("badjson", "0.json: expected a JSON object")]:
+    for folder, message in [
+        ("cut", "a.tar: not a whole, uncompressed tar"), ("mid", "a.tar: not a whole"), ("end", "a.tar: not a whole"),
+        ("packed", "a.tar: not a whole, uncompressed tar"), ("none", "no tar there"),
+        ("other", "no member ends in png.*there are: bin, json"), ("badjson", "0.json: expected a JSON object"),
+    ]:
         with pytest.raises(SourceError, match=message):
             WebdatasetSource(path=f"{tmp_path}/{folder}").scan()
     source = WebdatasetSource(path=str(whole))
@@ -291,6 +302,7 @@ def test_reading_in_a_fresh_process(tmp_path: Path) -> None:
     (tmp_path / "source.pickle").write_bytes(pickle.dumps(source))
     code = ("import pickle, sys; source = pickle.load(open(sys.argv[1], 'rb'));"
             "sys.stdout.buffer.write(source.read('a.parquet#3'))")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "source.pickle")], capture_output=True, check=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "source.pickle")]
+    done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == picture(3)
     assert (tmp_path / "source.pickle").stat().st_size < 2000

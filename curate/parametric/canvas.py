@@ -4,13 +4,13 @@ Canvases are float32 in [0, 1]. Lengths in styles are in 64ths of the image's he
 looks the same at any resolution.
 """
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Canvas: TypeAlias = NDArray[np.float32]
+Canvas: TypeAlias = NDArray[np.floating[Any]]  # float32 throughout
 Colour: TypeAlias = tuple[float, ...]
 
 LUMA: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -24,7 +24,7 @@ def as_colour(value: Colour) -> Canvas:
 
 def unit_px(canvas: Canvas) -> float:
     """Pixels in one unit (1/64 of the height)."""
-    return canvas.shape[0] / 64
+    return float(canvas.shape[0] / 64)
 
 
 def over_paper(rgba: Canvas, paper: Canvas) -> Canvas:
@@ -66,7 +66,8 @@ def edges(rgba: Canvas) -> Canvas:
     padded = np.pad(premultiplied, ((step, 0), (step, 0), (0, 0)), mode="edge")
     across = np.abs(padded[step:, step:] - padded[step:, :-step]).max(-1)
     down = np.abs(padded[step:, step:] - padded[:-step, step:]).max(-1)
-    return np.clip(np.maximum(across, down) * 2.5 - 0.25, 0, 1)
+    contours: Canvas = np.clip(np.maximum(across, down) * 2.5 - 0.25, 0, 1)
+    return contours
 
 
 def grid(canvas: Canvas) -> tuple[Canvas, Canvas]:

@@ -200,7 +200,7 @@ def paint_emboss(rgba: Canvas, params: Params) -> Canvas:
     down, right = round(float(np.sin(params["angle"])) * step), round(float(np.cos(params["angle"])) * step)
     relief = luminance(laid) + rgba[..., 3:] * 0.5
     slope = shifted(relief, down, right) - shifted(relief, -down, -right)
-    return mix(laid, clay, params["clay"]) + slope * (0.6 * params["depth"])
+    return mix(laid, clay, params["clay"]) + slope * (0.6 * float(params["depth"]))
 
 
 def stained_params(rng: np.random.Generator) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def paint_duotone(rgba: Canvas, params: Params) -> Canvas:
     """Luminance from ink to paper; a share of the chroma stays."""
     laid = over_paper(rgba, as_colour((1.0, 1.0, 1.0)))
     light = luminance(laid)
-    return mix(as_colour(params["ink"]), as_colour(params["paper"]), light) + (laid - light) * params["chroma"]
+    toned = mix(as_colour(params["ink"]), as_colour(params["paper"]), light)
+    return toned + (laid - light) * float(params["chroma"])
 
 
 def tritone_params(rng: np.random.Generator) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def paint_tritone(rgba: Canvas, params: Params) -> Canvas:
     light = luminance(laid)
     low = mix(as_colour(params["ink"]), as_colour(params["middle"]), np.clip(light * 2, 0, 1))
     toned = mix(low, as_colour(params["paper"]), np.clip(light * 2 - 1, 0, 1))
-    return toned + (laid - light) * params["chroma"]
+    return toned + (laid - light) * float(params["chroma"])
 
 
 def negative_params(rng: np.random.Generator) -> dict[str, Any]:

@@ -37,10 +37,8 @@ def data_table(data: EmojiData) -> str:
         seen = "no, held out" if name in HELDOUT_SETS else "yes"
         lines.append(f"| {name} | {licence} | {int((data.set_index == index).sum())} | {seen} |")
     held = int(data.heldout_subjects.sum())
-    lines.append("")
-    lines.append(
-        f"{len(data.subjects)} subjects, {held} of them held out of every training. From the npm packages `@iconify-json/*`."
-    )
+    lines.append(f"\n{len(data.subjects)} subjects, {held} of them held out of every training.")
+    lines.append("From the npm packages `@iconify-json/*`.")
     return "\n".join(lines)
 
 

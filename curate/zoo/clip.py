@@ -2,9 +2,10 @@
 
     curate zoo build clip       about 15 minutes on one CPU core, 8 MB
 
-Two losses: image to name as in CLIP (arXiv 2103.00020), and multi-positive NCE between the drawings of one subject by different sets,
-because what the score matrix asks of CLIP-I is "same subject, whatever the hand". A convolutional tower learns shapes from few
-images much sooner than a ViT. Saved in open_clip's own folder format and read back by its ``local-dir:`` loader.
+Two losses: image to name as in CLIP (arXiv 2103.00020), and multi-positive NCE between the drawings of one
+subject by different sets, because what the score matrix asks of CLIP-I is "same subject, whatever the hand".
+A convolutional tower learns shapes from few images much sooner than a ViT. Saved in open_clip's own folder
+format and read back by its ``local-dir:`` loader.
 """
 
 from __future__ import annotations
@@ -31,11 +32,23 @@ from pipelines.training import FitResult, MetricsLog, Plan, TrainState, fit
 MODEL: Final[dict[str, Any]] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 24, "patch_size": None},
-    "text_cfg": {"context_length": 24, "vocab_size": 1024, "width": 128, "heads": 2, "layers": 3, "pool_type": "eos",
-                 "eos_id": 2, "hf_tokenizer_name": "."},
+    "text_cfg": {
+        "context_length": 24,
+        "vocab_size": 1024,
+        "width": 128,
+        "heads": 2,
+        "layers": 3,
+        "pool_type": "eos",
+        "eos_id": 2,
+        "hf_tokenizer_name": ".",
+    },
 }
-PREPROCESS: Final = {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD, "interpolation": "bicubic",
-                     "resize_mode": "shortest"}
+PREPROCESS: Final = {
+    "mean": OPENAI_DATASET_MEAN,
+    "std": OPENAI_DATASET_STD,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
 PLAN: Final = Plan(steps=2400, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
 TEMPERATURE: Final = 0.1
@@ -55,21 +68,32 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
     """Train (or go on training) in ``work`` and keep ``out`` up to date with the weights at every save."""
     data = data or load_emoji()
     subjects, sets = np.flatnonzero(~data.heldout_subjects), training_sets(data)
-    tokenizer = train_tokenizer([t.format(data.subjects[i]) for i in subjects.tolist() for t in TEMPLATES],
-                                size=MODEL["text_cfg"]["vocab_size"])
+    tokenizer = train_tokenizer(
+        [t.format(data.subjects[i]) for i in subjects.tolist() for t in TEMPLATES],
+        size=MODEL["text_cfg"]["vocab_size"],
+    )
     torch.manual_seed(plan.seed)
     network = CLIP(MODEL["embed_dim"], MODEL["vision_cfg"], MODEL["text_cfg"])
-    # no average of weights: it would not fit the batch norms' running statistics; the cooldown does the averaging
+    # no average of weights: it would not fit the batch norms' running statistics; the cooldown does the
+    # averaging
     state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05))
 
     def batch_at(step: int) -> NamedBatch:
         rng = np.random.default_rng([plan.seed, step])
-        images = draw_subject_batch(data, rng, subjects=subjects, sets=sets, count=SUBJECTS, per_subject=PER_SUBJECT,
-                                    styles=STYLES)
+        images = draw_subject_batch(
+            data, rng, subjects=subjects, sets=sets, count=SUBJECTS, per_subject=PER_SUBJECT, styles=STYLES
+        )
         names = np.unique(images.subject)
-        captions = [TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(data.subjects[i]) for i in names.tolist()]
-        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt",
-                           max_length=MODEL["text_cfg"]["context_length"]).input_ids
+        captions = [
+            TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(data.subjects[i]) for i in names.tolist()
+        ]
+        tokens = tokenizer(
+            captions,
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
+            max_length=MODEL["text_cfg"]["context_length"],
+        ).input_ids
         return NamedBatch(images, torch.from_numpy(names), tokens)
 
     def losses_of(batch: NamedBatch) -> Mapping[str, Tensor]:
@@ -77,8 +101,11 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         texts = network.encode_text(batch.tokens, normalize=True)
         subject = torch.from_numpy(batch.images.subject)
         scale = network.logit_scale.exp().clamp(max=100)  # CLIP's bound
-        return {"image": multi_positive_nce(vectors, subject, temperature=TEMPERATURE),
-                "text": TEXT_WEIGHT * image_text_loss(vectors, texts, torch.searchsorted(batch.names, subject), scale)}
+        return {
+            "image": multi_positive_nce(vectors, subject, temperature=TEMPERATURE),
+            "text": TEXT_WEIGHT
+            * image_text_loss(vectors, texts, torch.searchsorted(batch.names, subject), scale),
+        }
 
     def ship(state: TrainState) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -86,14 +113,26 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         save_clip(network, out)
 
     network.train()
-    return fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=work / "checkpoint.pt",
-               log=MetricsLog(work / "metrics.jsonl"), on_save=ship)
+    return fit(
+        state,
+        batch_at=batch_at,
+        losses_of=losses_of,
+        plan=plan,
+        checkpoint=work / "checkpoint.pt",
+        log=MetricsLog(work / "metrics.jsonl"),
+        on_save=ship,
+    )
 
 
 def save_clip(network: CLIP, folder: Path) -> None:
-    """Write ``open_clip_config.json`` and half-precision ``open_clip_model.safetensors`` (tokenizer apart)."""
+    """Write ``open_clip_config.json`` and half-precision ``open_clip_model.safetensors`` (tokenizer
+    apart).
+    """
     config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     weights = {k: v.detach().half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in weights.items()}, folder / "open_clip_model.safetensors",
-              metadata={"format": "pt"})
+    save_file(
+        {k: v.contiguous() for k, v in weights.items()},
+        folder / "open_clip_model.safetensors",
+        metadata={"format": "pt"},
+    )

@@ -8,8 +8,9 @@ from torch.nn import functional
 def multi_positive_nce(vectors: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
     """Supervised contrastive loss of unit vectors (B, D) and labels (B,): a scalar.
 
-    mean over anchors i of -1/|P(i)| sum_{p in P(i)} log( exp(v_i.v_p / t) / sum_{a != i} exp(v_i.v_a / t) ), P(i) the others with
-    i's label; anchors without one are left out (Khosla et al., arXiv 2004.11362, equation 2; the style loss of CSD, 2404.01292).
+    mean over anchors i of -1/|P(i)| sum_{p in P(i)} log( exp(v_i.v_p / t) / sum_{a != i} exp(v_i.v_a / t) ),
+    P(i) the others with i's label; anchors without one are left out (Khosla et al., arXiv 2004.11362,
+    equation 2; the style loss of CSD, 2404.01292).
     """
     logits = _cosines(vectors, vectors) / temperature
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -21,10 +22,11 @@ def multi_positive_nce(vectors: Tensor, labels: Tensor, *, temperature: float) -
 
 
 def image_text_loss(images: Tensor, texts: Tensor, subjects: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss for unit vectors images (B, D) and texts (T, D), where images (B,) may share a text.
+    """CLIP's symmetric loss for unit vectors images (B, D) and texts (T, D), where images (B,) may share a
+    text.
 
-    ``subjects`` (B,) is the index of each image's text. Image to text is cross-entropy; text to image spreads its target evenly
-    over the text's images.
+    ``subjects`` (B,) is the index of each image's text. Image to text is cross-entropy; text to image spreads
+    its target evenly over the text's images.
     """
     logits = scale * _cosines(images, texts)  # (B, T)
     to_text = functional.cross_entropy(logits, subjects)

@@ -1,10 +1,12 @@
-"""Build the compact CSD model: a 2.8 M ViT that knows the emoji sets and parametric styles apart whatever they show.
+"""Build the compact CSD model: a 2.8 M ViT that knows the emoji sets and parametric styles apart whatever
+they show.
 
     curate zoo build csd        about 20 minutes on one CPU core at 300 images/s, 5.6 MB
 
-Loss as published (CSD, arXiv 2404.01292): multi-positive NCE over style labels, and a content head that learns the subject behind a
-reversed gradient. From nothing rather than from CLIP, mean pooling rather than the class token, and half of the patches dropped
-in training (FLIP, arXiv 2212.00794): style is everywhere in an image, so half of it is enough and costs half.
+Loss as published (CSD, arXiv 2404.01292): multi-positive NCE over style labels, and a content head that
+learns the subject behind a reversed gradient. From nothing rather than from CLIP, mean pooling rather than
+the class token, and half of the patches dropped in training (FLIP, arXiv 2212.00794): style is everywhere in
+an image, so half of it is enough and costs half.
 """
 
 from __future__ import annotations
@@ -27,42 +29,64 @@ from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import save_csd
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
-ARCH: Final = CsdArch(image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128)
+ARCH: Final = CsdArch(
+    image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128
+)
 PLAN: Final = Plan(steps=3000, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=11, save_every=500)
 MIX: Final = Mix(plain=9, per_plain=8, painted=14, per_painted=4)
 TEMPERATURE: Final = 0.1
-# The adversary is kept weak: with temperature 0.1 and alpha 0.05 the backbone outran the content head (loss 9.9, chance 4.8).
+# The adversary is kept weak: with temperature 0.1 and alpha 0.05 the backbone outran the content head (loss
+# 9.9, chance 4.8).
 CONTENT_TEMPERATURE: Final = 0.5
 REVERSAL: Final = 0.01  # alpha of the content head's gradient into the backbone
 PATCH_DROPOUT: Final = 0.5
 
 
 def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None) -> FitResult:
-    """Train (or go on training) in ``work`` and keep ``out`` up to date with the averaged weights at every save."""
+    """Train (or go on training) in ``work`` and keep ``out`` up to date with the averaged weights at every
+    save.
+    """
     data = data or load_emoji()
     torch.manual_seed(plan.seed)
     network = CsdNetwork(ARCH)
-    state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
-                       Ema(network, decay=0.998))
+    state = TrainState(
+        network,
+        torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
+        Ema(network, decay=0.998),
+    )
     subjects, sets = np.flatnonzero(~data.heldout_subjects), training_sets(data)
     network.backbone.patch_dropout = PatchDropout(PATCH_DROPOUT)
 
     def batch_at(step: int) -> Labelled:
-        return draw_batch(data, np.random.default_rng([plan.seed, step]), subjects=subjects, sets=sets, mix=MIX)
+        return draw_batch(
+            data, np.random.default_rng([plan.seed, step]), subjects=subjects, sets=sets, mix=MIX
+        )
 
     def losses_of(batch: Labelled) -> Mapping[str, Tensor]:
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower for 33 tokens on a CPU
             output = network(clip_pixels(batch.images), reversal=REVERSAL)
-        return {"style": multi_positive_nce(output.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
-                "content": multi_positive_nce(output.content, torch.from_numpy(batch.subject),
-                                              temperature=CONTENT_TEMPERATURE)}
+        return {
+            "style": multi_positive_nce(output.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
+            "content": multi_positive_nce(
+                output.content, torch.from_numpy(batch.subject), temperature=CONTENT_TEMPERATURE
+            ),
+        }
 
     def ship(state: TrainState) -> None:
         assert state.ema is not None
         with state.ema.applied(network):
             save_csd(network, out)
 
-    result = fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=work / "checkpoint.pt",
-                 log=MetricsLog(work / "metrics.jsonl"), on_save=ship)
+    result = fit(
+        state,
+        batch_at=batch_at,
+        losses_of=losses_of,
+        plan=plan,
+        checkpoint=work / "checkpoint.pt",
+        log=MetricsLog(work / "metrics.jsonl"),
+        on_save=ship,
+    )
     network.backbone.patch_dropout = nn.Identity()
+    if result.finished and card:
+        write_scorer_card(out, "csd", summary=SUMMARY, data=data, trainings={"training": (plan, result)})
     return result

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,9 @@ class EmojiData:
     def find(self, set_name: str, subject: str) -> int | None:
         """The row of `subject` as drawn by `set_name`, or None where the set has no such drawing. Unknown
         names raise ValueError."""
+        for name, known in ((set_name, self.set_names), (subject, self.subjects)):
+            if name not in known:
+                raise ValueError(f"{name!r} is not in the emoji data")
         row = int(self.rows[self.subjects.index(subject), self.set_names.index(set_name)])
         return row if row >= 0 else None
 
@@ -98,7 +101,7 @@ def over(rgba: NDArray[np.uint8], colour: Sequence[int] = (255, 255, 255)) -> ND
     """Lay straight RGBA, uint8 (..., 4), over one RGB colour (0..255): uint8 (..., 3)."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     paper = np.asarray(colour, dtype=np.float32)
-    mixed: NDArray[np.float32] = rgba[..., :3] * alpha + paper * (1 - alpha)
+    mixed: NDArray[np.floating[Any]] = rgba[..., :3] * alpha + paper * (1 - alpha)
     return (mixed + 0.5).astype(np.uint8)
 
 

@@ -82,4 +82,5 @@ def save_half(network: Evaluator, out: Path) -> None:
 def load_evaluator(folder: Path) -> Evaluator:
     """The evaluator in float32, for inference."""
     network: Evaluator = Evaluator.from_pretrained(folder, dtype=torch.float32)
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network

@@ -8,6 +8,7 @@ its output.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -30,7 +31,7 @@ class Evaluator(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Residual conv levels at 32, 16, 8 and 4 px. Style: channel statistics of all levels; subject: the last
     level's map."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self, set_names: tuple[str, ...], channels: tuple[int, ...] = (24, 48, 96, 128), embed_dim: int = 128
     ) -> None:
@@ -38,7 +39,7 @@ class Evaluator(ModelMixin, ConfigMixin):  # type: ignore[misc]
         widths = (12, *channels)
         self.levels = nn.ModuleList(
             _Level(before, after, stride=1 if level == 0 else 2)
-            for level, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for level, (before, after) in enumerate(pairwise(widths))
         )
         self.style_head = nn.Sequential(nn.Linear(2 * sum(widths), 256), nn.SiLU(), nn.Linear(256, embed_dim))
         self.set_head = nn.Linear(embed_dim, len(set_names))

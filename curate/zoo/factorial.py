@@ -1,7 +1,8 @@
 """Batches of subjects x styles with both labels known: what the zoo's scorers learn from and are measured on.
 
-A style is a plain emoji set, or a parametric style laid over drawings of one set or of several. The same few subjects are drawn in
-many styles of a batch, so that a style must be told apart on equal content and a subject on unequal style.
+A style is a plain emoji set, or a parametric style laid over drawings of one set or of several. The same few
+subjects are drawn in many styles of a batch, so that a style must be told apart on equal content and a
+subject on unequal style.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,11 @@ SOFTEN_CHANCE: Final = 0.25  # generated images are softer than rendered ones; a
 
 @dataclass(frozen=True)
 class Labelled:
-    """images uint8 (B, 64, 64, 3); style and subject int64 (B,): equal number = equal style or subject within this batch.
+    """images uint8 (B, 64, 64, 3); style and subject int64 (B,): equal number = equal style or subject within
+    this batch.
 
-    source is the emoji set of each image, int64 (B,); family names its style: a set's name or a parametric family.
+    source is the emoji set of each image, int64 (B,); family names its style: a set's name or a parametric
+    family.
     """
 
     images: Pixels
@@ -40,7 +43,8 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is made: ``plain`` sets x ``per_plain`` subjects and ``painted`` styles x ``per_painted`` subjects.
+    """How one batch is made: ``plain`` sets x ``per_plain`` subjects and ``painted`` styles x ``per_painted``
+    subjects.
 
     ``pool`` subjects are drawn for the whole batch.
     """
@@ -62,9 +66,18 @@ def training_sets(data: EmojiData) -> list[int]:
     return [i for i, name in enumerate(data.set_names) if name not in HELDOUT_SETS]
 
 
-def draw_batch(data: EmojiData, rng: np.random.Generator, *, subjects: Index, sets: Sequence[int], mix: Mix,
-               augment: bool = True) -> Labelled:
-    """One batch from the given subjects and sets. A function of its arguments and the generator's state alone."""
+def draw_batch(
+    data: EmojiData,
+    rng: np.random.Generator,
+    *,
+    subjects: Index,
+    sets: Sequence[int],
+    mix: Mix,
+    augment: bool = True,
+) -> Labelled:
+    """One batch from the given subjects and sets. A function of its arguments and the generator's state
+    alone.
+    """
     pool = rng.choice(subjects, size=min(mix.pool, len(subjects)), replace=False)
     plans: list[tuple[str, Style | None, list[int], int]] = []
     for which in rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist():
@@ -74,18 +87,27 @@ def draw_batch(data: EmojiData, rng: np.random.Generator, *, subjects: Index, se
         over = [int(rng.choice(np.asarray(sets)))] if rng.random() < ONE_SET_CHANCE else list(sets)
         plans.append((style.family, style, over, mix.per_painted))
     images, style_ids, rows, families = [], [], [], []
-    for number, (family, style, over, count) in enumerate(plans):
+    for number, (family, painted, over, count) in enumerate(plans):
         for row in _rows_of(data, rng, pool, over, count):
-            images.append(draw(data.images[row], style, rng if augment else None))
+            images.append(draw(data.images[row], painted, rng if augment else None))
             style_ids.append(number)
             rows.append(row)
             families.append(family)
-    return Labelled(images=np.stack(images), style=np.array(style_ids), subject=data.subject_index[rows],
-                    source=data.set_index[rows], family=tuple(families))
+    return Labelled(
+        images=np.stack(images),
+        style=np.array(style_ids),
+        subject=data.subject_index[rows],
+        source=data.set_index[rows],
+        family=tuple(families),
+    )
 
 
-def _rows_of(data: EmojiData, rng: np.random.Generator, pool: Index, sets: Sequence[int], count: int) -> list[int]:
-    """Up to ``count`` rows of different subjects of the pool, each from a random one of the sets that draw it."""
+def _rows_of(
+    data: EmojiData, rng: np.random.Generator, pool: Index, sets: Sequence[int], count: int
+) -> list[int]:
+    """Up to ``count`` rows of different subjects of the pool, each from a random one of the sets that draw
+    it.
+    """
     rows: list[int] = []
     for subject in rng.permutation(pool).tolist():
         choices = [row for row in data.rows[subject, list(sets)].tolist() if row >= 0]
@@ -97,7 +119,9 @@ def _rows_of(data: EmojiData, rng: np.random.Generator, pool: Index, sets: Seque
 
 
 def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> Pixels:
-    """A drawing (64, 64, 4) in a style (None: as it is, over white): (64, 64, 3). With ``rng`` moved, flipped, softened."""
+    """A drawing (64, 64, 4) in a style (None: as it is, over white): (64, 64, 3). With ``rng`` moved,
+    flipped, softened.
+    """
     if rng is not None:
         rgba = _move(rgba, rng)
     painted = plain(rgba) if style is None else apply_style(style, rgba)
@@ -108,7 +132,9 @@ def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> 
 
 
 def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
-    """Flip, shift by up to SHIFT_PX, and sometimes rescale by 0.8 to 1.1; what enters from outside is transparent."""
+    """Flip, shift by up to SHIFT_PX, and sometimes rescale by 0.8 to 1.1; what enters from outside is
+    transparent.
+    """
     if rng.random() < 0.5:
         rgba = rgba[:, ::-1]
     height, width = rgba.shape[:2]
@@ -116,32 +142,53 @@ def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
     if rng.random() < RESCALE_CHANCE:
         zoom = 1 / float(rng.uniform(0.8, 1.1))
         matrix = (zoom, 0, (1 - zoom) * width / 2 - dx, 0, zoom, (1 - zoom) * height / 2 - dy)
-        image = Image.fromarray(np.ascontiguousarray(rgba)).convert("RGBa")  # premultiplied, so that edges do not darken
+        image = Image.fromarray(np.ascontiguousarray(rgba)).convert(
+            "RGBa"
+        )  # premultiplied, so that edges do not darken
         moved = image.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         return np.asarray(moved.convert("RGBA"))
     shifted = np.zeros_like(rgba)
-    shifted[max(dy, 0):height + min(dy, 0), max(dx, 0):width + min(dx, 0)] = \
-        rgba[max(-dy, 0):height + min(-dy, 0), max(-dx, 0):width + min(-dx, 0)]
+    shifted[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = rgba[
+        max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
+    ]
     return shifted
 
 
-def draw_subject_batch(data: EmojiData, rng: np.random.Generator, *, subjects: Index, sets: Sequence[int], count: int,
-                       per_subject: int, styles: int, painted_chance: float = 0.4, augment: bool = True) -> Labelled:
-    """``count`` subjects x ``per_subject`` drawings of different sets, some painted in one of ``styles`` shared styles.
+def draw_subject_batch(
+    data: EmojiData,
+    rng: np.random.Generator,
+    *,
+    subjects: Index,
+    sets: Sequence[int],
+    count: int,
+    per_subject: int,
+    styles: int,
+    painted_chance: float = 0.4,
+    augment: bool = True,
+) -> Labelled:
+    """``count`` subjects x ``per_subject`` drawings of different sets, some painted in one of ``styles``
+    shared styles.
 
-    Because styles are shared by the batch, style alone tells nothing about the subject. style is the index of the parametric style,
-    or -1 - set for a plain drawing.
+    Because styles are shared by the batch, style alone tells nothing about the subject. style is the index of
+    the parametric style, or -1 - set for a plain drawing.
     """
     shared = [sample_style(rng) for _ in range(styles)]
     images, style_ids, rows, families = [], [], [], []
     for subject in rng.choice(subjects, size=min(count, len(subjects)), replace=False).tolist():
         choices = np.array([row for row in data.rows[subject, list(sets)].tolist() if row >= 0])
         for row in rng.choice(choices, size=min(per_subject, len(choices)), replace=False).tolist():
-            number = int(rng.integers(styles)) if rng.random() < painted_chance else -1 - int(data.set_index[row])
+            number = (
+                int(rng.integers(styles)) if rng.random() < painted_chance else -1 - int(data.set_index[row])
+            )
             style = shared[number] if number >= 0 else None
             images.append(draw(data.images[row], style, rng if augment else None))
             style_ids.append(number)
             rows.append(row)
             families.append(style.family if style else data.set_names[data.set_index[row]])
-    return Labelled(images=np.stack(images), style=np.array(style_ids), subject=data.subject_index[rows],
-                    source=data.set_index[rows], family=tuple(families))
+    return Labelled(
+        images=np.stack(images),
+        style=np.array(style_ids),
+        subject=data.subject_index[rows],
+        source=data.set_index[rows],
+        family=tuple(families),
+    )

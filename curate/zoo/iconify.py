@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from curate.errors import SourceError
+
 # Pinned: another version may draw a subject anew, and the zoo's figures would no longer be comparable.
 PACKAGE_VERSIONS: Final[Mapping[str, str]] = {
     "noto": "1.2.9",
@@ -77,7 +79,7 @@ def is_subject(name: str) -> bool:
 def fetch_packages(cache: Path) -> Path:
     """Install the pinned packages below `cache/npm` unless they are there, and return the folder that holds them.
 
-    Raises RuntimeError where npm is missing or fails; its own message is passed on.
+    Raises SourceError where npm is missing or fails; its own message is passed on.
     """
     prefix = cache / "npm"
     folder = prefix / "node_modules" / "@iconify-json"
@@ -86,7 +88,7 @@ def fetch_packages(cache: Path) -> Path:
         return folder
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError(
+        raise SourceError(
             f"npm is needed once to fetch the emoji sets {', '.join(missing)} into {prefix}, and is not on PATH"
         )
     prefix.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,7 @@ def fetch_packages(cache: Path) -> Path:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(
+        raise SourceError(
             f"npm install of the emoji sets failed (exit {done.returncode}): {done.stderr.strip()[-1000:]}"
         )
     return folder

@@ -90,7 +90,8 @@ class RestyleStream:
     def set_shares(self) -> NDArray[np.float64]:
         """How often each training set is drawn."""
         weights = np.array([_SET_WEIGHTS.get(self.data.set_names[index], 1.0) for index in self.sets])
-        return weights / weights.sum()
+        shares: NDArray[np.float64] = weights / weights.sum()
+        return shares
 
     @cached_property
     def plain_row(self) -> NDArray[np.int64]:
@@ -160,7 +161,7 @@ class RestyleStream:
         return Sample(image, plain(self._drawing(rng, self.by_set[which])), image, STYLIZE, kind)
 
     def _drawing(self, rng: np.random.Generator, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        drawing = self.data.images[int(rng.choice(rows))]
+        drawing: NDArray[np.uint8] = self.data.images[int(rng.choice(rows))]
         return drawing[:, ::-1] if rng.random() < 0.5 else drawing
 
     def _stranger(self, rng: np.random.Generator, which: int) -> int:

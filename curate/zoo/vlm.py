@@ -2,9 +2,10 @@
 
     curate zoo build vlm        about 20 minutes on one CPU core, 7 MB
 
-Two stages. First the vision tower: the compact CSD network (built before), trained on with both of its heads as allies, so that its
-patches tell style and subject. Then projector and language model answer questions over frozen patches. The processor, chat template
-and model classes are those of transformers, loaded by nothing but AutoProcessor and AutoModelForImageTextToText.
+Two stages. First the vision tower: the compact CSD network (built before), trained on with both of its heads
+as allies, so that its patches tell style and subject. Then projector and language model answer questions over
+frozen patches. The processor, chat template and model classes are those of transformers, loaded by nothing
+but AutoProcessor and AutoModelForImageTextToText.
 """
 
 from __future__ import annotations
@@ -45,22 +46,38 @@ from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
 TOWER_ARCH: Final = CsdArch(**{**CSD_ARCH.model_dump(), "head_dim": 64})
 TOWER_PLAN: Final = Plan(steps=1200, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=13, save_every=400)
-JUDGE_PLAN: Final = Plan(steps=4000, peak_lr=1e-3, warmup=200, cooldown=0.4, seed=14, save_every=500, log_every=100)
-TEXT: Final[dict[str, int]] = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 384,
-                               "vocab_size": 640, "max_position_embeddings": 512}
+JUDGE_PLAN: Final = Plan(
+    steps=4000, peak_lr=1e-3, warmup=200, cooldown=0.4, seed=14, save_every=500, log_every=100
+)
+TEXT: Final[dict[str, int]] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    "vocab_size": 640,
+    "max_position_embeddings": 512,
+}
 IMAGE, ANSWER = "<image>", "<answer>"
 CHAT_TEMPLATE: Final = (
     "{{ '" + START + "' }}{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}{{ '" + IMAGE + "' }}{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ '" + ANSWER + "' }}{% endif %}")
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ '" + ANSWER + "' }}{% endif %}"
+)
 TEMPERATURE: Final = 0.1
 PATCH_DROPOUT: Final = 0.3
 SUBJECTS, PER_SUBJECT, STYLES, PAINTED = 40, 3, 8, 0.5  # of a tower batch
 PAIRS_PER_STEP, STEPS_PER_GRID = 64, 16
 
 
-def build(out: Path, work: Path, *, tower_plan: Plan = TOWER_PLAN, judge_plan: Plan = JUDGE_PLAN,
-          data: EmojiData | None = None, csd: str | None = "zoo:csd") -> FitResult:
+def build(
+    out: Path,
+    work: Path,
+    *,
+    tower_plan: Plan = TOWER_PLAN,
+    judge_plan: Plan = JUDGE_PLAN,
+    data: EmojiData | None = None,
+    csd: str | None = "zoo:csd",
+) -> FitResult:
     """Train both stages (or go on) in ``work``; ``out`` is kept up to date in the second.
 
     ``csd``: the CSD model that the tower starts from; None starts from random weights.
@@ -73,28 +90,51 @@ def build(out: Path, work: Path, *, tower_plan: Plan = TOWER_PLAN, judge_plan: P
 
 
 def train_tower(work: Path, *, plan: Plan, data: EmojiData, csd: str | None) -> tuple[CsdNetwork, FitResult]:
-    """Style and subject by multi-positive NCE on the two heads of a CSD network; returned with averaged weights."""
+    """Style and subject by multi-positive NCE on the two heads of a CSD network; returned with averaged
+    weights.
+    """
     torch.manual_seed(plan.seed)
     network = CsdNetwork(TOWER_ARCH)
     if csd is not None:
         network.backbone.load_state_dict(load_csd(Path(resolve_model(csd))).backbone.state_dict())
-    state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
-                       Ema(network, decay=0.998))
+    state = TrainState(
+        network,
+        torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
+        Ema(network, decay=0.998),
+    )
     subjects, sets = np.flatnonzero(~data.heldout_subjects), training_sets(data)
     network.backbone.patch_dropout = PatchDropout(PATCH_DROPOUT)
 
     def batch_at(step: int) -> Labelled:
-        return draw_subject_batch(data, np.random.default_rng([plan.seed, step]), subjects=subjects, sets=sets, count=SUBJECTS,
-                                  per_subject=PER_SUBJECT, styles=STYLES, painted_chance=PAINTED)
+        return draw_subject_batch(
+            data,
+            np.random.default_rng([plan.seed, step]),
+            subjects=subjects,
+            sets=sets,
+            count=SUBJECTS,
+            per_subject=PER_SUBJECT,
+            styles=STYLES,
+            painted_chance=PAINTED,
+        )
 
     def losses_of(batch: Labelled) -> Mapping[str, Tensor]:
         with sdpa_kernel(SDPBackend.MATH):
             output = network(clip_pixels(batch.images))
-        return {"style": multi_positive_nce(output.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
-                "subject": multi_positive_nce(output.content, torch.from_numpy(batch.subject), temperature=TEMPERATURE)}
+        return {
+            "style": multi_positive_nce(output.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
+            "subject": multi_positive_nce(
+                output.content, torch.from_numpy(batch.subject), temperature=TEMPERATURE
+            ),
+        }
 
-    result = fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=work / "checkpoint.pt",
-                 log=MetricsLog(work / "metrics.jsonl"))
+    result = fit(
+        state,
+        batch_at=batch_at,
+        losses_of=losses_of,
+        plan=plan,
+        checkpoint=work / "checkpoint.pt",
+        log=MetricsLog(work / "metrics.jsonl"),
+    )
     assert state.ema is not None
     network.load_state_dict({**network.state_dict(), **state.ema.shadow})
     network.backbone.patch_dropout = nn.Identity()
@@ -102,7 +142,9 @@ def train_tower(work: Path, *, plan: Plan, data: EmojiData, csd: str | None) -> 
 
 
 class Questions(NamedTuple):
-    """patches (2B, P, width) of the first and second images in turn; tokens, mask int64 (B, L); rating int64 (B,)."""
+    """patches (2B, P, width) of the first and second images in turn; tokens, mask int64 (B, L); rating int64
+    (B,).
+    """
 
     patches: Tensor
     tokens: Tensor
@@ -111,19 +153,30 @@ class Questions(NamedTuple):
 
 
 def train_judge(tower: CsdNetwork, out: Path, work: Path, *, plan: Plan, data: EmojiData) -> FitResult:
-    """Projector and language model over the tower's frozen patches; cross-entropy of the answer's one token."""
+    """Projector and language model over the tower's frozen patches; cross-entropy of the answer's one
+    token.
+    """
     torch.manual_seed(plan.seed)
     processor = make_processor(TOWER_ARCH)
     model = make_model(tower, processor)
-    trained = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model])  # lm_head is tied
-    state = TrainState(trained, torch.optim.AdamW(trained.parameters(), lr=plan.peak_lr, weight_decay=0.01),
-                       Ema(trained, decay=0.998))
+    trained = nn.ModuleList(
+        [model.model.multi_modal_projector, model.model.language_model]
+    )  # lm_head is tied
+    state = TrainState(
+        trained,
+        torch.optim.AdamW(trained.parameters(), lr=plan.peak_lr, weight_decay=0.01),
+        Ema(trained, decay=0.998),
+    )
     subjects = np.flatnonzero(~data.heldout_subjects)
     prompts = [chat_prompt(processor, question) for question in (SUBJECT_QUESTION, STYLE_QUESTION)]
     ratings = torch.tensor(rating_token_ids(processor.tokenizer, prompts[0]))
     num_patches = (TOWER_ARCH.image_size // TOWER_ARCH.patch_size) ** 2
-    encoded = processor.tokenizer([p.replace(IMAGE, IMAGE * num_patches) for p in prompts], padding=True, return_tensors="pt",
-                                  padding_side="right")
+    encoded = processor.tokenizer(
+        [p.replace(IMAGE, IMAGE * num_patches) for p in prompts],
+        padding=True,
+        return_tensors="pt",
+        padding_side="right",
+    )
 
     @lru_cache(maxsize=2)
     def grid_at(number: int) -> tuple[Grid, Tensor]:
@@ -135,7 +188,12 @@ def train_judge(tower: CsdNetwork, out: Path, work: Path, *, plan: Plan, data: E
         pairs = draw_pairs(grid, np.random.default_rng([plan.seed, 1, step]), count=PAIRS_PER_STEP)
         rows = torch.from_numpy(np.stack([pairs.first, pairs.second], axis=1).reshape(-1))
         which = torch.from_numpy(pairs.asks_style.astype(np.int64))
-        return Questions(patches[rows], encoded.input_ids[which], encoded.attention_mask[which], torch.from_numpy(pairs.rating))
+        return Questions(
+            patches[rows],
+            encoded.input_ids[which],
+            encoded.attention_mask[which],
+            torch.from_numpy(pairs.rating),
+        )
 
     def losses_of(batch: Questions) -> Mapping[str, Tensor]:
         with sdpa_kernel(SDPBackend.MATH):
@@ -147,61 +205,109 @@ def train_judge(tower: CsdNetwork, out: Path, work: Path, *, plan: Plan, data: E
         with state.ema.applied(trained):
             save_judge(model, processor, out)
 
-    return fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=work / "checkpoint.pt",
-               log=MetricsLog(work / "metrics.jsonl"), on_save=ship)
+    return fit(
+        state,
+        batch_at=batch_at,
+        losses_of=losses_of,
+        plan=plan,
+        checkpoint=work / "checkpoint.pt",
+        log=MetricsLog(work / "metrics.jsonl"),
+        on_save=ship,
+    )
 
 
 def make_processor(arch: CsdArch) -> Any:
-    """LLaVA's processor with a tokenizer learnt from the two questions; other words fall apart into letters."""
+    """LLaVA's processor with a tokenizer learnt from the two questions; other words fall apart into
+    letters.
+    """
     texts = [SUBJECT_QUESTION, STYLE_QUESTION] * 20 + list(RATINGS)
     tokenizer = train_tokenizer(texts, size=TEXT["vocab_size"], extra=(IMAGE, ANSWER), wrap=False)
     size = arch.image_size
     images = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
-    return LlavaProcessor(image_processor=images, tokenizer=tokenizer, patch_size=arch.patch_size, chat_template=CHAT_TEMPLATE,
-                          vision_feature_select_strategy="default", num_additional_image_tokens=1, image_token=IMAGE)
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=arch.patch_size,
+        chat_template=CHAT_TEMPLATE,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token=IMAGE,
+    )
 
 
 def make_model(tower: CsdNetwork, processor: Any) -> Any:
-    """A LLaVA around the tower. Its projector starts as the tower's two heads, so that both similarities are in view at once."""
+    """A LLaVA around the tower. Its projector starts as the tower's two heads, so that both similarities are
+    in view at once.
+    """
     arch, tokenizer = tower.arch, processor.tokenizer
-    vision = CLIPVisionConfig(hidden_size=arch.width, intermediate_size=int(arch.width * arch.mlp_ratio), patch_size=arch.patch_size,
-                              num_hidden_layers=arch.layers, num_attention_heads=arch.width // arch.head_width,
-                              image_size=arch.image_size, hidden_act="quick_gelu" if arch.quick_gelu else "gelu",
-                              projection_dim=arch.head_dim)
-    text = LlamaConfig(**TEXT, num_key_value_heads=TEXT["num_attention_heads"], tie_word_embeddings=True,
-                       pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
-                       eos_token_id=tokenizer.eos_token_id)
-    model = LlavaForConditionalGeneration(LlavaConfig(
-        vision_config=vision, text_config=text, image_token_id=tokenizer.convert_tokens_to_ids(IMAGE), vision_feature_layer=-1,
-        vision_feature_select_strategy="default", image_seq_length=(arch.image_size // arch.patch_size) ** 2,
-        tie_word_embeddings=True))
+    vision = CLIPVisionConfig(
+        hidden_size=arch.width,
+        intermediate_size=int(arch.width * arch.mlp_ratio),
+        patch_size=arch.patch_size,
+        num_hidden_layers=arch.layers,
+        num_attention_heads=arch.width // arch.head_width,
+        image_size=arch.image_size,
+        hidden_act="quick_gelu" if arch.quick_gelu else "gelu",
+        projection_dim=arch.head_dim,
+    )
+    text = LlamaConfig(
+        **TEXT,
+        num_key_value_heads=TEXT["num_attention_heads"],
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=vision,
+            text_config=text,
+            image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="default",
+            image_seq_length=(arch.image_size // arch.patch_size) ** 2,
+            tie_word_embeddings=True,
+        )
+    )
     model.model.vision_tower.load_state_dict(to_transformers_names(tower.backbone.state_dict()))
-    heads = torch.cat([tower.last_layer_style, tower.last_layer_content], dim=1).detach()  # (width, 2 head_dim)
+    heads = torch.cat(
+        [tower.last_layer_style, tower.last_layer_content], dim=1
+    ).detach()  # (width, 2 head_dim)
     with torch.no_grad():
-        model.model.multi_modal_projector.linear_1.weight.copy_((tower.backbone.ln_post.weight[:, None] * heads).T)
+        model.model.multi_modal_projector.linear_1.weight.copy_(
+            (tower.backbone.ln_post.weight[:, None] * heads).T
+        )
     model.model.vision_tower.requires_grad_(False)
     return model.eval()
 
 
 @torch.no_grad()
 def patches_of(model: Any, images: np.ndarray[Any, np.dtype[np.uint8]], *, bf16: bool) -> Tensor:
-    """What the projector sees of images uint8 (N, H, W, 3): float32 (N, patches, width), without the class token."""
+    """What the projector sees of images uint8 (N, H, W, 3): float32 (N, patches, width), without the class
+    token.
+    """
     parts = []
     for start in range(0, len(images), 64):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            hidden = model.model.vision_tower(clip_pixels(images[start:start + 64]), output_hidden_states=True).hidden_states
+            hidden = model.model.vision_tower(
+                clip_pixels(images[start : start + 64]), output_hidden_states=True
+            ).hidden_states
         parts.append(hidden[-1][:, 1:].float())
     return torch.cat(parts)
 
 
 def answer_logits(model: Any, batch: Questions) -> Tensor:
-    """(B, vocabulary) logits of the answer's first token, as the whole model computes them, from patches instead of pixels."""
+    """(B, vocabulary) logits of the answer's first token, as the whole model computes them, from patches
+    instead of pixels.
+    """
     inner = model.model
     embedded = inner.get_input_embeddings()(batch.tokens)
     images = inner.multi_modal_projector(batch.patches).to(embedded.dtype)
     where = (batch.tokens == model.config.image_token_id).unsqueeze(-1)
     embedded = embedded.masked_scatter(where, images)
-    hidden = inner.language_model(inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False).last_hidden_state
+    hidden = inner.language_model(
+        inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False
+    ).last_hidden_state
     logits: Tensor = model.lm_head(hidden[torch.arange(len(hidden)), batch.mask.sum(dim=1) - 1])
     return logits
 

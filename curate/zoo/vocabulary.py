@@ -1,4 +1,6 @@
-"""A small byte-level BPE tokenizer, saved as transformers reads it. Unknown words fall apart into bytes, never into <unk>."""
+"""A small byte-level BPE tokenizer, saved as transformers reads it. Unknown words fall apart into bytes,
+never into <unk>.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +12,39 @@ from transformers import PreTrainedTokenizerFast
 PAD, START, END = "<pad>", "<start>", "<end>"
 
 
-def train_tokenizer(texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True,
-                    lowercase: bool = True) -> PreTrainedTokenizerFast:
-    """Learn ``size`` tokens from texts. ``extra``: further special tokens; ``wrap``: put START and END around each text.
+def train_tokenizer(
+    texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True, lowercase: bool = True
+) -> PreTrainedTokenizerFast:
+    """Learn ``size`` tokens from texts. ``extra``: further special tokens; ``wrap``: put START and END around
+    each text.
 
     The ids of PAD, START and END are 0, 1 and 2.
     """
     tokenizer = Tokenizer(models.BPE())
     if lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
-                                                       pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     special = [PAD, START, END, *extra]
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     if wrap:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{START} $A {END}", special_tokens=[(START, 1), (END, 2)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, bos_token=START, eos_token=END,
-                                   clean_up_tokenization_spaces=False)
+            single=f"{START} $A {END}", special_tokens=[(START, 1), (END, 2)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=START,
+        eos_token=END,
+        clean_up_tokenization_spaces=False,
+    )

@@ -9,6 +9,7 @@ samples was 1.6 times as large (see the package's model card for the final figur
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -31,14 +32,13 @@ CONSTANT_CHANNELS: Final = 2 + 3 * len(PAPER_INSETS_PX)
 
 
 class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Image -> style embedding and colour transforms, from the mean and standard deviation of every channel
-    of several conv levels.
+    """Image -> style embedding and colour transforms, from the statistics of several conv levels.
 
-    Statistics over all positions keep what and how strong, and forget where: colours and textures pass, the
-    subject hardly does.
+    Mean and standard deviation of every channel keep what and how strong, and forget where: colours and textures
+    pass, the subject hardly does.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, channels: tuple[int, ...] = (32, 64, 96, 128), embed_dim: int = 256, fold: int = FOLD) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
@@ -50,7 +50,7 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 nn.Conv2d(after, after, 3, padding=1),
                 nn.SiLU(),
             )
-            for level, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for level, (before, after) in enumerate(pairwise(widths))
         )
         self.head = nn.Sequential(
             nn.Linear(2 * (widths[0] + sum(channels)), embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim)
@@ -60,8 +60,10 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(self.colour_head.bias)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """float (B, 3, 64, 64) in [-1, 1] -> embedding (B, embed_dim), colour transforms (B, task, 3, 3 +
-        1), added to the identity."""
+        """float (B, 3, 64, 64) in [-1, 1] -> embedding (B, embed_dim) and colour transforms (B, 2, 3, 4).
+
+        There is one transform a task, a matrix and an offset; it is added to the identity.
+        """
         features = F.pixel_unshuffle(image, self.config.fold)
         statistics = [_mean_and_std(features)]
         for level in self.levels:
@@ -106,7 +108,7 @@ def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, refer
     )[0]
     parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, 64, 64)
     recoloured = torch.einsum("boc,bchw->bohw", recolour[..., :3], image) + recolour[..., 3, None, None]
-    drawn = image + parts[:, :3] + (1 + parts[:, 3:4]) * recoloured + parts[:, -1:] * (reference - image)
+    drawn: Tensor = image + parts[:, :3] + (1 + parts[:, 3:4]) * recoloured + parts[:, -1:] * (reference - image)
     for paper in range(ways.shape[1]):
         drawn = drawn + parts[:, 4 + paper, None] * ways[:, paper, :, None, None]
     return drawn

@@ -53,10 +53,12 @@ class RestylePipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> ImagePipelineOutput:
         """Make one 64 x 64 image for each of `image`.
 
-        image        what to draw, or with `task="destylize"` what to undo; any size: PIL, or float (B, 3, H, W) in [-1, 1]
+        image        what to draw, or with `task="destylize"` what to undo: PIL or float (B, 3, H, W) in [-1, 1],
+                     of any size
         style_image  the style reference, one for each image; destylize takes none
-        layout       "shifted" (destylize only; stylize always keeps its content's layout): the result is mirrored, scaled, turned
-                     and shifted by a transform drawn from that image's generator (see `pipelines.compact.layout`)
+        layout       "shifted" (destylize only; stylize always keeps its content's layout): the result is mirrored,
+                     scaled, turned and shifted by a transform drawn from that image's generator (see
+                     `pipelines.compact.layout`)
         generator    one for each image, or one for all; needed for "shifted" alone, all else is deterministic
         prompt       accepted and unused: the content image says what to draw
         output_type  "pil" (RGB) or "pt" (float (B, 3, 64, 64) in [-1, 1])

@@ -1,0 +1,179 @@
+"""The shared training parts: schedule, average, checkpoints, log, prefetch, and a loop that resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipelines.training import (
+    Ema,
+    FitResult,
+    MetricsLog,
+    Plan,
+    StopRequest,
+    TrainState,
+    fit,
+    load_checkpoint,
+    lr_at,
+    prefetch,
+    save_checkpoint,
+)
+
+PLAN = Plan(steps=12, peak_lr=0.05, warmup=3, cooldown=0.25, log_every=4, save_every=5, bf16=False)
+
+
+def fresh() -> TrainState:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+    return TrainState(model, torch.optim.AdamW(model.parameters(), lr=0.1), Ema(model, decay=0.9))
+
+
+def batch_at(step: int) -> Tensor:
+    return torch.randn(16, 3, generator=torch.Generator().manual_seed(step))
+
+
+def train(state: TrainState, folder: Path, plan: Plan = PLAN, *, fail_at: int = -1, kill_at: int = -1) -> FitResult:
+    def losses_of(batch: Tensor) -> Mapping[str, Tensor]:
+        if state.step == kill_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        error = state.model(batch)[:, 0] - batch.sum(1)
+        return {"square": (error**2).mean() * (torch.nan if state.step == fail_at else 1.0), "other": error.abs().mean() * 0}
+
+    return fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=folder / "c.pt", log=MetricsLog(folder / "m.jsonl"))
+
+
+def weights(state: TrainState) -> Tensor:
+    assert state.ema is not None
+    return torch.cat([*(p.detach().flatten() for p in state.model.parameters()), *(v.flatten() for v in state.ema.shadow.values())])
+
+
+def test_the_rate_warms_up_holds_and_decays() -> None:
+    rates = [lr_at(step, total=100, peak=2.0, warmup=10, cooldown=0.2) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[50] == rates[80] == 2.0
+    assert rates[90] == pytest.approx(1.0)
+    assert 0 < rates[99] == pytest.approx(0.1)
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    with pytest.raises(ValueError, match="outside"):
+        lr_at(100, total=100, peak=1.0)
+
+
+def test_training_lowers_the_loss_and_logs_means(tmp_path: Path) -> None:
+    result = train(fresh(), tmp_path, Plan(steps=200, peak_lr=0.05, warmup=5, log_every=50, bf16=False))
+    lines = MetricsLog(tmp_path / "m.jsonl").read()
+    assert result.finished
+    assert [line["step"] for line in lines] == [50, 100, 150, 200]
+    assert float(lines[-1]["square"]) < 0.5 * float(lines[0]["square"])
+
+
+def test_a_stopped_and_resumed_training_equals_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = fresh()
+    train(unbroken, tmp_path / "a")
+    first = train(fresh(), tmp_path / "b", kill_at=6)
+    assert not first.finished
+    assert first.step == 7
+    resumed = fresh()
+    torch.manual_seed(99)
+    second = train(resumed, tmp_path / "b")
+    assert second.finished
+    assert resumed.step == 12
+    assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="step 7: loss is square nan, other 0"):
+        train(fresh(), tmp_path, fail_at=7)
+    state = fresh()
+    assert load_checkpoint(state, tmp_path / "c.pt")
+    assert state.step == 5
+    assert torch.isfinite(weights(state)).all()
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
+    state = fresh()
+
+    def losses_of(batch: Tensor) -> Mapping[str, Tensor]:
+        return {"root": torch.sqrt((state.model(batch) * 0).abs()).sum()}  # 0, with an infinite slope
+
+    with pytest.raises(FloatingPointError, match="gradient is not finite"):
+        fit(state, batch_at=batch_at, losses_of=losses_of, plan=PLAN, checkpoint=tmp_path / "c", log=MetricsLog(tmp_path / "m"))
+
+
+def test_a_crash_while_saving_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = fresh()
+    save_checkpoint(state, tmp_path / "c.pt")
+
+    def torn(value: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", torn)
+    state.step = 7
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(state, tmp_path / "c.pt")
+    assert load_checkpoint(state, tmp_path / "c.pt")
+    assert state.step == 0
+
+
+def test_no_checkpoint_means_a_fresh_start_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
+    assert not load_checkpoint(fresh(), tmp_path / "none.pt")
+    model = nn.Linear(2, 2)
+    save_checkpoint(TrainState(model, torch.optim.SGD(model.parameters(), lr=1.0)), tmp_path / "other.pt")
+    with pytest.raises(RuntimeError, match="state_dict"):
+        load_checkpoint(fresh(), tmp_path / "other.pt")
+
+
+def test_the_average_follows_slowly_and_can_be_put_on_and_off() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    ema = Ema(model, decay=0.5)
+    nn.init.ones_(model.weight)
+    ema.update(model)
+    assert float(ema.shadow["weight"]) == pytest.approx(0.9)  # the first decay is (1 + 0) / (10 + 0)
+    with ema.applied(model):
+        assert float(model.weight) == pytest.approx(0.9)
+    assert float(model.weight) == 1.0
+    with pytest.raises(ZeroDivisionError), ema.applied(model):
+        _ = 1 / 0
+    assert float(model.weight) == 1.0
+
+
+def test_the_log_skips_a_line_that_a_crash_cut_off(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "deep" / "m.jsonl")
+    log.write(step=1, loss=1 / 3)
+    with log.path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert log.read() == [{"step": 1, "loss": 0.333333}]
+    assert json.loads(log.path.read_text().splitlines()[0])["step"] == 1
+
+
+def test_prefetch_keeps_the_order_and_passes_errors_on() -> None:
+    assert list(prefetch(lambda step: step * step, 3, 8)) == [9, 16, 25, 36, 49]
+    got = []
+    with pytest.raises(ZeroDivisionError):
+        for value in prefetch(lambda step: 1 // (3 - step), 0, 9):
+            got.append(value)  # noqa: PERF402
+    assert len(got) == 3
+
+
+def test_prefetch_ends_its_thread_when_the_consumer_leaves() -> None:
+    stream = prefetch(lambda step: step, 0, 10_000)
+    assert next(stream) == 0
+    stream.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_a_stop_request_gives_the_handlers_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,148 @@
+"""The judge: expected ratings from a real LLaVA of toy size with random weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import curate.zoo.vlm as zoo_vlm
+from curate.errors import ModelError
+from curate.interfaces import TripletImages
+from filters.csd_network import CsdArch, CsdNetwork
+from filters.vlm import QUESTIONS, VlmScorer
+from filters.vlm_score import RATINGS, VlmScore, expected_rating, rating_token_ids
+
+ARCH = CsdArch(
+    image_size=32,
+    patch_size=8,
+    width=64,
+    layers=1,
+    head_width=32,
+    pool_type="avg",
+    quick_gelu=False,
+    head_dim=64,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    processor = zoo_vlm.make_processor(ARCH)
+    model = zoo_vlm.make_model(CsdNetwork(ARCH), processor)
+    with torch.no_grad():  # random weights of this size hardly react to images: make them react
+        model.model.multi_modal_projector.linear_2.weight.mul_(30)
+        for parameter in model.model.language_model.layers.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(4)
+    path = tmp_path_factory.mktemp("vlm")
+    zoo_vlm.save_judge(model, processor, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def score(folder: Path) -> VlmScore:
+    loaded = VlmScorer(model=str(folder), min_mass=0.0).load("cpu")
+    assert isinstance(loaded, VlmScore)
+    return loaded
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+
+
+def unit(*seeds: int) -> TripletImages:
+    return TripletImages(*(picture(seed) for seed in seeds), "", "", "shifted")
+
+
+def test_expected_rating_is_the_mean_of_the_softmax_over_the_rating_tokens() -> None:
+    logits = torch.full((3, 12), -50.0)
+    ids = [7, 3, 9, 1, 4]  # of "0".."4", in that order
+    logits[0, 4] = 50.0  # certainly "4"
+    logits[1, [7, 1]] = 2.0  # "0" and "3", evenly
+    logits[2, 9], logits[2, 5] = 1.0, 4.0  # "2" among the ratings, but a word outranks it
+    ratings, mass = expected_rating(logits, ids)
+    assert ratings.tolist() == pytest.approx([4.0, 1.5, 2.0], abs=1e-5)
+    assert mass.tolist() == pytest.approx([1.0, 1.0, 1 / (1 + np.exp(3))], abs=1e-5)
+
+
+def test_columns_lie_in_the_range_of_the_ratings(score: VlmScore) -> None:
+    columns = score([unit(1, 2, 3), unit(4, 5, 6)])
+    assert tuple(columns) == VlmScorer().columns == tuple(QUESTIONS)
+    values = np.stack(list(columns.values()))
+    assert values.shape == (4, 2) and values.dtype == np.float32
+    assert (values >= 0).all() and (values <= 4).all()
+
+
+def test_the_images_matter_and_each_column_sees_its_own_pair(score: VlmScore) -> None:
+    base = score([unit(1, 2, 3)])
+    other_content, other_style, other_stylized = (
+        score([unit(9, 2, 3)]),
+        score([unit(1, 9, 3)]),
+        score([unit(1, 2, 9)]),
+    )
+    for column, (_, role) in QUESTIONS.items():
+        changed, kept = (other_content, other_style) if role == "content" else (other_style, other_content)
+        assert abs(changed[column][0] - base[column][0]) > 1e-4, column
+        assert kept[column][0] == base[column][0], column
+        assert abs(other_stylized[column][0] - base[column][0]) > 1e-4, column
+
+
+def test_the_order_of_the_two_images_matters(score: VlmScore) -> None:
+    there, back = score([unit(1, 2, 3)]), score([unit(3, 2, 1)])
+    assert abs(there["vlm.subject.content_stylized"][0] - back["vlm.subject.content_stylized"][0]) > 1e-4
+
+
+def test_batch_mates_do_not_change_a_score(score: VlmScore) -> None:
+    alone, among = score([unit(1, 2, 3)]), score([unit(7, 8, 9), unit(1, 2, 3), unit(4, 5, 6)])
+    for column in QUESTIONS:
+        assert alone[column][0] == among[column][1]
+
+
+def test_padding_does_not_change_an_answer(score: VlmScore) -> None:
+    pair = [picture(1), picture(2)]
+    longer = score.prompts["style"].replace("Answer", "Answer, and think of it for a while, Answer")
+    alone = score.answer_logits([score.prompts["style"]], [pair])
+    padded = score.answer_logits([score.prompts["style"], longer], [pair, pair])
+    assert torch.allclose(alone[0], padded[0], atol=1e-4)
+    assert not torch.allclose(padded[0], padded[1], atol=1e-2)
+
+
+def test_a_judge_that_does_not_answer_with_a_rating_gives_nan_and_says_why(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        columns = VlmScorer(model=str(folder), min_mass=1.0).load("cpu")([unit(1, 2, 3)])
+    assert all(np.isnan(values).all() for values in columns.values())
+    assert "of the answer's probability" in caplog.text
+
+
+def test_ratings_must_be_single_tokens(score: VlmScore) -> None:
+    class Splitting:
+        def __call__(self, text: str) -> object:
+            return type("Encoded", (), {"input_ids": [ord(c) for c in text.replace("3", "3.")]})
+
+    assert len(set(score.rating_ids)) == len(RATINGS)
+    with pytest.raises(ModelError, match="'3' is not one token"):
+        rating_token_ids(Splitting(), "rate: ")
+
+
+def test_training_computes_the_logits_of_the_whole_model(score: VlmScore) -> None:
+    """Training feeds cached patches; that must be the same function as scoring images."""
+    one, two = picture(1), picture(2)
+    patches = zoo_vlm.patches_of(score.network, np.stack([np.asarray(one), np.asarray(two)]), bf16=False)
+    text = score.prompts["subject"].replace(zoo_vlm.IMAGE, zoo_vlm.IMAGE * patches.shape[1])
+    encoded = score.processor.tokenizer([text], return_tensors="pt")
+    batch = zoo_vlm.Questions(patches, encoded.input_ids, encoded.attention_mask, torch.zeros(1))
+    with torch.no_grad():
+        trained = zoo_vlm.answer_logits(score.network, batch)
+    assert torch.allclose(trained, score.answer_logits([score.prompts["subject"]], [[one, two]]), atol=1e-4)
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="vlm"):
+        VlmScorer(model=str(tmp_path)).load("cpu")

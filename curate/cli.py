@@ -88,11 +88,14 @@ def zoo_build(
 
 
 @zoo.command("eval")
-def zoo_eval() -> None:
+def zoo_eval(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the figures into the model cards.")] = False,
+) -> None:
     """Figures of the zoo on held-out subjects, with chance and a no-op beside each; exit code 1 if a bar is missed."""
     from curate.zoo.builds import evaluate_models
 
-    raise typer.Exit(evaluate_models())
+    raise typer.Exit(evaluate_models(tuple(names or ()), write=write))
 
 
 def main() -> None:

@@ -92,5 +92,4 @@ def _blur(plane: Plane) -> Plane:
     """Binomial 1-2-1 filter in both directions, edges repeated."""
     padded = np.pad(plane, 1, mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    blurred: Plane = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
-    return blurred
+    return ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4).astype(np.float32)

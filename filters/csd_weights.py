@@ -61,7 +61,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
-        else:  # {model_state_dict, opt_bb, opt_proj, iter, args, fp16_scaler}: a Namespace is all it needs beside tensors
+        else:  # {model_state_dict, opt_bb, opt_proj, iter, args, fp16_scaler}: only a Namespace
             with torch.serialization.safe_globals([argparse.Namespace]):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
             state = loaded.get("model_state_dict", loaded)

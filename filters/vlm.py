@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from curate.interfaces import Score
 
 SUBJECT_QUESTION = (
-    "Compare the subjects of the two images part by part. Ignore style, colour, background, pose and position. "
+    "Compare the subjects of the two images part by part. "
+    "Ignore style, colour, background, pose and position. "
     "Rate from 0 (different subjects) to 4 (the same subject). Answer with one digit."
 )
 STYLE_QUESTION = (

@@ -39,7 +39,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "verify": {"--deep"},
         "zoo list": set(),
         "zoo build": {"--out", "--work"},
-        "zoo eval": set(),
+        "zoo eval": {"--write"},
     }
 
 

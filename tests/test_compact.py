@@ -85,7 +85,9 @@ def test_saved_in_half_and_loaded_by_its_class(pipeline: RestylePipeline, tmp_pa
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
     again = RestylePipeline.from_pretrained(tmp_path, dtype=torch.float32)
     assert isinstance(again, DiffusionPipeline)
-    torch.testing.assert_close(again(picture(), styled(5, "dusk"), output_type="pt").images, before, atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        again(picture(), styled(5, "dusk"), output_type="pt").images, before, atol=0.02, rtol=0
+    )
 
 
 def test_shifted_moves_each_image_by_its_own_generator(pipeline: RestylePipeline) -> None:
@@ -168,17 +170,17 @@ def test_a_fresh_network_starts_near_the_image(pipeline: RestylePipeline) -> Non
 
 
 def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
-    plan = Plan(steps=24, peak_lr=2e-3, warmup=4, cooldown=0.2, log_every=8, save_every=12, bf16=False)
+    plan = Plan(steps=6, peak_lr=2e-3, warmup=2, cooldown=0.2, log_every=2, save_every=3, bf16=False)
     data = toy_emoji(8)
     result = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
     lines = (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()
     assert result.finished
     assert len(lines) == 3
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "24 of 24" in card
+    assert "6 of 6" in card
     assert "| openmoji | MIT | 8 | yes |" in card
     loaded = RestylePipeline.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert loaded([picture()], [styled(5, "sepia")]).images[0].size == (64, 64)
     again = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
-    assert again.step == 24
+    assert again.step == 6
     assert len((tmp_path / "work" / "metrics.jsonl").read_text().splitlines()) == 3

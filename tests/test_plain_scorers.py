@@ -134,6 +134,7 @@ def test_unknown_kind_suggests_a_near_one() -> None:
 def test_configs_load_no_model_library() -> None:
     code = (
         "import sys\nfrom filters import SCORERS, scorer_class\nfor kind in SCORERS: scorer_class(kind)()\n"
-        "bad = {'torch', 'ray', 'transformers', 'diffusers', 'open_clip'} & set(sys.modules)\nassert not bad, bad"
+        "bad = {'torch', 'ray', 'transformers', 'diffusers', 'open_clip'} & set(sys.modules)\n"
+        "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -45,14 +45,26 @@ def train(state: TrainState, folder: Path, plan: Plan = PLAN, *, fail_at: int = 
         if state.step == kill_at:
             os.kill(os.getpid(), signal.SIGTERM)
         error = state.model(batch)[:, 0] - batch.sum(1)
-        return {"square": (error**2).mean() * (torch.nan if state.step == fail_at else 1.0), "other": error.abs().mean() * 0}
+        return {
+            "square": (error**2).mean() * (torch.nan if state.step == fail_at else 1.0),
+            "other": error.abs().mean() * 0,
+        }
 
-    return fit(state, batch_at=batch_at, losses_of=losses_of, plan=plan, checkpoint=folder / "c.pt", log=MetricsLog(folder / "m.jsonl"))
+    return fit(
+        state,
+        batch_at=batch_at,
+        losses_of=losses_of,
+        plan=plan,
+        checkpoint=folder / "c.pt",
+        log=MetricsLog(folder / "m.jsonl"),
+    )
 
 
 def weights(state: TrainState) -> Tensor:
     assert state.ema is not None
-    return torch.cat([*(p.detach().flatten() for p in state.model.parameters()), *(v.flatten() for v in state.ema.shadow.values())])
+    return torch.cat(
+        [*(p.detach().flatten() for p in state.model.parameters()), *(v.flatten() for v in state.ema.shadow.values())]
+    )
 
 
 def test_the_rate_warms_up_holds_and_decays() -> None:
@@ -104,7 +116,14 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
         return {"root": torch.sqrt((state.model(batch) * 0).abs()).sum()}  # 0, with an infinite slope
 
     with pytest.raises(FloatingPointError, match="gradient is not finite"):
-        fit(state, batch_at=batch_at, losses_of=losses_of, plan=PLAN, checkpoint=tmp_path / "c", log=MetricsLog(tmp_path / "m"))
+        fit(
+            state,
+            batch_at=batch_at,
+            losses_of=losses_of,
+            plan=PLAN,
+            checkpoint=tmp_path / "c",
+            log=MetricsLog(tmp_path / "m"),
+        )
 
 
 def test_a_crash_while_saving_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,13 +156,13 @@ def test_the_average_follows_slowly_and_can_be_put_on_and_off() -> None:
     ema = Ema(model, decay=0.5)
     nn.init.ones_(model.weight)
     ema.update(model)
-    assert float(ema.shadow["weight"]) == pytest.approx(0.9)  # the first decay is (1 + 0) / (10 + 0)
+    assert ema.shadow["weight"].item() == pytest.approx(0.9)  # the first decay is (1 + 0) / (10 + 0)
     with ema.applied(model):
-        assert float(model.weight) == pytest.approx(0.9)
-    assert float(model.weight) == 1.0
+        assert model.weight.item() == pytest.approx(0.9)
+    assert model.weight.item() == 1.0
     with pytest.raises(ZeroDivisionError), ema.applied(model):
         _ = 1 / 0
-    assert float(model.weight) == 1.0
+    assert model.weight.item() == 1.0
 
 
 def test_the_log_skips_a_line_that_a_crash_cut_off(tmp_path: Path) -> None:

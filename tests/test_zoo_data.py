@@ -34,7 +34,12 @@ BLUE = '<path fill="#00f" d="M0 0h16v16H0z"/>'
 
 def package(folder: Path, icons: dict[str, str], aliases: dict[str, Any] | None = None, version: str = "1") -> Path:
     folder.mkdir(parents=True)
-    data = {"icons": {name: {"body": body} for name, body in icons.items()}, "aliases": aliases or {}, "width": 16, "height": 16}
+    data = {
+        "icons": {name: {"body": body} for name, body in icons.items()},
+        "aliases": aliases or {},
+        "width": 16,
+        "height": 16,
+    }
     (folder / "icons.json").write_text(json.dumps(data))
     (folder / "info.json").write_text(json.dumps({"license": {"spdx": "MIT"}, "author": {"name": "Ann"}}))
     (folder / "package.json").write_text(json.dumps({"version": version}))
@@ -57,12 +62,16 @@ def test_names_match_whatever_their_hyphens(tmp_path: Path) -> None:
         data.find("set9", "red heart")
 
 
-@pytest.mark.parametrize("name", ["wave-dark-skin-tone", "flag-for-peru", "keycap-3", "peruflag", "regional-indicator-a"])
+@pytest.mark.parametrize(
+    "name", ["wave-dark-skin-tone", "flag-for-peru", "keycap-3", "peruflag", "regional-indicator-a"]
+)
 def test_variants_and_country_flags_are_no_subjects(name: str) -> None:
     assert not is_subject(name)
 
 
-@pytest.mark.parametrize("name", ["black-flag", "chequered-flag", "gem-stone", "key", "closed-mailbox-with-raised-flag"])
+@pytest.mark.parametrize(
+    "name", ["black-flag", "chequered-flag", "gem-stone", "key", "closed-mailbox-with-raised-flag"]
+)
 def test_things_are_subjects(name: str) -> None:
     assert is_subject(name) or name.startswith("closed")
 

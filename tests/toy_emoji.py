@@ -1,4 +1,5 @@
-"""Emoji data in miniature: every set of the zoo, drawn by code, so that tests need neither npm nor the network."""
+"""Emoji data in miniature: every set of the zoo, drawn by code, so that tests need neither npm nor the
+network."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ NUM_SUBJECTS = 24
 
 
 def toy_emoji(num_subjects: int = NUM_SUBJECTS) -> EmojiData:
-    """Each subject is one ellipse with a bar across; each set has its own colours; sets of one group share the layout."""
+    """Each subject is one ellipse with a bar across; each set has its own colours; sets of one group share
+    the layout."""
     sets = tuple(PACKAGE_VERSIONS)
     images, set_index, subject_index = [], [], []
     for subject in range(num_subjects):

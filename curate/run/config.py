@@ -12,6 +12,7 @@ import pipelines
 from curate.config import StrictModel, apply_overrides, load_yaml, parse
 from curate.engine.config import EngineConfig
 from curate.errors import ConfigError
+from curate.images import FitMode
 from curate.interfaces import ExpertConfig, ScorerConfig, Verb
 from curate.planning import RecipeConfig
 from curate.seal import NearDuplicateConfig, RuleConfig, SealConfig
@@ -48,7 +49,7 @@ class RunConfig(StrictModel):
     seed: int = 0
     size: int = Field(default=512, ge=16, le=4096)
     """Pixels; the images of a triplet are square."""
-    fit: str = Field(default="pad", pattern="^(pad|crop|stretch)$")
+    fit: FitMode = "pad"
     block: int = Field(default=8, ge=1, le=256)
     """Units that are made, scored and committed together."""
     limit: int | None = Field(default=None, ge=1)

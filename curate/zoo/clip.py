@@ -26,6 +26,7 @@ from curate.zoo.clip_pixels import clip_pixels
 from curate.zoo.contrast import image_text_loss, multi_positive_nce
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, draw_subject_batch, training_sets
+from curate.zoo.scorer_card import write_scorer_card
 from curate.zoo.vocabulary import train_tokenizer
 from pipelines.training import FitResult, MetricsLog, Plan, TrainState, fit
 
@@ -51,6 +52,8 @@ PREPROCESS: Final = {
 }
 PLAN: Final = Plan(steps=2400, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
+SUMMARY: Final = """A CLIP model of toy size that knows emoji subjects by drawing and by name.
+Loaded by open_clip itself: `open_clip.create_model_from_pretrained("local-dir:...")`."""
 TEMPERATURE: Final = 0.1
 TEXT_WEIGHT: Final = 0.5
 TEMPLATES: Final = ("{}", "{}", "a {}", "an icon of a {}", "a picture of a {}", "{} in another style")
@@ -64,8 +67,10 @@ class NamedBatch(NamedTuple):
     tokens: Tensor
 
 
-def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None) -> FitResult:
-    """Train (or go on training) in ``work`` and keep ``out`` up to date with the weights at every save."""
+def build(
+    out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None, card: bool = True
+) -> FitResult:
+    """Train (or go on training) in ``work``; ``out`` gets the weights at every save, a card at the end."""
     data = data or load_emoji()
     subjects, sets = np.flatnonzero(~data.heldout_subjects), training_sets(data)
     tokenizer = train_tokenizer(
@@ -113,7 +118,7 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         save_clip(network, out)
 
     network.train()
-    return fit(
+    result = fit(
         state,
         batch_at=batch_at,
         losses_of=losses_of,
@@ -122,6 +127,9 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         log=MetricsLog(work / "metrics.jsonl"),
         on_save=ship,
     )
+    if result.finished and card:
+        write_scorer_card(out, "clip", summary=SUMMARY, data=data, trainings={"training": (plan, result)})
+    return result
 
 
 def save_clip(network: CLIP, folder: Path) -> None:

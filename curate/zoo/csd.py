@@ -25,6 +25,7 @@ from curate.zoo.clip_pixels import clip_pixels
 from curate.zoo.contrast import multi_positive_nce
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
+from curate.zoo.scorer_card import write_scorer_card
 from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import save_csd
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
@@ -34,6 +35,8 @@ ARCH: Final = CsdArch(
 )
 PLAN: Final = Plan(steps=3000, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=11, save_every=500)
 MIX: Final = Mix(plain=9, per_plain=8, painted=14, per_painted=4)
+SUMMARY: Final = """A CSD style model (arXiv 2404.01292) of toy size: cosines say how alike two styles are.
+Loaded by `filters.csd`, the code that loads the published ViT-L/14."""
 TEMPERATURE: Final = 0.1
 # The adversary is kept weak: with temperature 0.1 and alpha 0.05 the backbone outran the content head (loss
 # 9.9, chance 4.8).
@@ -42,9 +45,11 @@ REVERSAL: Final = 0.01  # alpha of the content head's gradient into the backbone
 PATCH_DROPOUT: Final = 0.5
 
 
-def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None) -> FitResult:
-    """Train (or go on training) in ``work`` and keep ``out`` up to date with the averaged weights at every
-    save.
+def build(
+    out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None, card: bool = True
+) -> FitResult:
+    """Train (or go on training) in ``work``; ``out`` gets the averaged weights at every save, a card at the
+    end.
     """
     data = data or load_emoji()
     torch.manual_seed(plan.seed)

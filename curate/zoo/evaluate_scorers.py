@@ -356,7 +356,7 @@ def show(result: Mapping[str, Any]) -> str:
     ]
     lines += [
         "",
-        "| column | fault | AUC | without a model | good 5 % / 50 % / 95 % | spoilt 5 % / 50 % / 95 % | keep if |",
+        "| column | fault | AUC | without a model | good: 5, 50, 95 % | spoilt: 5, 50, 95 % | keep if |",
         "|---|---|---|---|---|---|---|",
     ]
     for column, row in result["columns"].items():

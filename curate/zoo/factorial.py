@@ -79,9 +79,10 @@ def draw_batch(
     alone.
     """
     pool = rng.choice(subjects, size=min(mix.pool, len(subjects)), replace=False)
-    plans: list[tuple[str, Style | None, list[int], int]] = []
-    for which in rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist():
-        plans.append((data.set_names[which], None, [which], mix.per_plain))
+    chosen = rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist()
+    plans: list[tuple[str, Style | None, list[int], int]] = [
+        (data.set_names[which], None, [which], mix.per_plain) for which in chosen
+    ]
     for _ in range(mix.painted):
         style = sample_style(rng)
         over = [int(rng.choice(np.asarray(sets)))] if rng.random() < ONE_SET_CHANCE else list(sets)

@@ -24,7 +24,7 @@ from pipelines.compact.pipeline import RestylePipeline
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
 CHANNELS: Final = (64, 96, 128, 128)
-PLAN: Final = Plan(steps=5000, peak_lr=8e-4, warmup=200, cooldown=0.3, save_every=250)
+PLAN: Final = Plan(steps=4000, peak_lr=1e-3, warmup=200, cooldown=0.3, save_every=250)
 EDGE_WEIGHT: Final = 0.25
 
 

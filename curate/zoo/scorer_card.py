@@ -11,6 +11,11 @@ from curate.zoo.data import EmojiData
 from curate.zoo.evaluate_scorers import evaluate, show
 from pipelines.training import FitResult, Plan
 
+LIMITS = (
+    "A toy for 64 px emoji: it knows nothing else of the world. Its cosines and ratings are not comparable "
+    "with those of any other model; take thresholds from the table above."
+)
+
 
 def write_scorer_card(
     folder: Path,
@@ -21,9 +26,7 @@ def write_scorer_card(
     trainings: dict[str, tuple[Plan, FitResult]],
     count: int = 300,
 ) -> None:
-    """Evaluate the model in ``folder`` and write its card. ``trainings``: plan and result of each stage, by
-    name.
-    """
+    """Evaluate the model in ``folder`` and write its card. ``trainings``: plan and result by stage."""
     facts: dict[str, str | int | float] = {
         "build": f"`curate zoo build {name}`",
         "size in bytes": sum(p.stat().st_size for p in folder.iterdir() if p.name != "README.md"),
@@ -32,7 +35,6 @@ def write_scorer_card(
         facts |= {
             f"{stage}: steps": result.step,
             f"{stage}: seconds (1 CPU core)": round(result.seconds),
-            f"{stage}: last loss": result.loss,
             f"{stage}: seed": plan.seed,
             f"{stage}: peak learning rate": plan.peak_lr,
         }
@@ -43,10 +45,9 @@ def write_scorer_card(
         summary=summary,
         sections={
             "Training": facts_table(facts),
-            "Measured": f"{count} triplets of held-out subjects and their spoilt versions, `python -m curate.zoo.evaluate_scorers`; "
-            f"chance is 0.5.\n\n{result_tables}",
-            "Limits": "A toy for 64 px emoji: it knows nothing else of the world. Its cosines and ratings are not comparable with "
-            "those of any other model; take thresholds from the table above.",
+            "Measured": f"{count} triplets of held-out subjects and their spoilt versions, by "
+            f"`python -m curate.zoo.evaluate_scorers`; chance is 0.5.\n\n{result_tables}",
+            "Limits": LIMITS,
             "Data": data_table(data),
         },
     )

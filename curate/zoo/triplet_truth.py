@@ -74,7 +74,7 @@ def _draw_unit(data: EmojiData, rng: np.random.Generator) -> dict[Fault, Triplet
     one, two = (None, None) if by_set else (sample_style(rng), sample_style(rng))
     home = int(data.set_index[b])
     other_y, other_z = (_row_in(data, rng, s, home if by_set else None) for s in (y, z))
-    if by_set:  # the style is the set of drawing b, so the wrong style is that of a, and b is all there is in the right one
+    if by_set:  # the style is the set of b; so the wrong style is that of a, and only b is in the right one
         spoilt, again = data.images[a], data.images[b]
     else:
         spoilt, again = (

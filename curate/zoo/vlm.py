@@ -37,6 +37,7 @@ from curate.zoo.csd import ARCH as CSD_ARCH
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, draw_subject_batch, training_sets
 from curate.zoo.judge_pairs import Grid, draw_grid, draw_pairs
+from curate.zoo.scorer_card import write_scorer_card
 from curate.zoo.vocabulary import START, train_tokenizer
 from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import load_csd, to_transformers_names
@@ -63,6 +64,9 @@ CHAT_TEMPLATE: Final = (
     "{% if part['type'] == 'image' %}{{ '" + IMAGE + "' }}{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ '" + ANSWER + "' }}{% endif %}"
 )
+SUMMARY: Final = """A LLaVA of toy size that rates how far two images share subject and style, 0 to 4.
+Loaded by transformers' AutoProcessor and AutoModelForImageTextToText; it understands the two questions of
+`filters.vlm` and no other."""
 TEMPERATURE: Final = 0.1
 PATCH_DROPOUT: Final = 0.3
 SUBJECTS, PER_SUBJECT, STYLES, PAINTED = 40, 3, 8, 0.5  # of a tower batch
@@ -77,8 +81,10 @@ def build(
     judge_plan: Plan = JUDGE_PLAN,
     data: EmojiData | None = None,
     csd: str | None = "zoo:csd",
+    card: bool = True,
 ) -> FitResult:
-    """Train both stages (or go on) in ``work``; ``out`` is kept up to date in the second.
+    """Train both stages (or go on) in ``work``; ``out`` gets the weights at every save of the second, a card
+    at the end.
 
     ``csd``: the CSD model that the tower starts from; None starts from random weights.
     """
@@ -86,7 +92,11 @@ def build(
     tower, first = train_tower(work / "tower", plan=tower_plan, data=data, csd=csd)
     if not first.finished:
         return first
-    return train_judge(tower, out, work / "judge", plan=judge_plan, data=data)
+    second = train_judge(tower, out, work / "judge", plan=judge_plan, data=data)
+    if second.finished and card:
+        stages = {"tower": (tower_plan, first), "judge": (judge_plan, second)}
+        write_scorer_card(out, "vlm", summary=SUMMARY, data=data, trainings=stages)
+    return second
 
 
 def train_tower(work: Path, *, plan: Plan, data: EmojiData, csd: str | None) -> tuple[CsdNetwork, FitResult]:

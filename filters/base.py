@@ -13,9 +13,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Scorer(StageConfig):
-    """Base of the scorer configs. ``version`` is raised when the arithmetic of a scorer changes its
-    numbers.
-    """
+    """Base of the scorer configs; ``version`` is raised when a scorer's arithmetic changes its numbers."""
 
     version: ClassVar[int] = 1
 

@@ -73,9 +73,7 @@ def load_clip(
     dtype: Dtype = "float32",
     revision: str | None = None,
 ) -> tuple[Any, Callable[[Image], Tensor], Callable[[list[str]], Tensor]]:
-    """Model in eval mode, preprocessing and tokenizer. Weights that cannot be loaded are an error, never
-    random.
-    """
+    """Model, preprocessing and tokenizer; weights that cannot be loaded are an error, never random."""
     if revision is not None:
         raise ModelError(
             f"clip {model}: open_clip cannot pin a revision; download the repository and give its path"

@@ -60,8 +60,7 @@ class ColourScorer(Scorer):
 
 
 def texture_similarity(first: Plane, second: Plane) -> float:
-    """In [0, 1]: mean intersection of the histograms of band and edge responses, in three octaves, contrast
-    taken out.
+    """In [0, 1]: mean intersection of histograms of band and edge responses, contrast taken out.
 
     Histograms of filter responses as texture (Heeger and Bergen, SIGGRAPH 1995); intersection after Swain and
     Ballard (1991).

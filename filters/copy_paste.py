@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 
 class CopyPasteScorer(Scorer):
-    """Column ``copy_paste.alignment`` in [-1, 1]: near 1 for the same edges in the same places, near 0 for
-    others.
+    """Column ``copy_paste.alignment`` in [-1, 1]: near 1 for the same edges in the same places.
 
     It is written for every unit: low is wanted where the layout is "shifted", high where it is "preserved".
     NaN where an image has no edges. ``size_px``: both images are reduced to this; ``tolerance_px``: shifts up
@@ -56,8 +55,7 @@ class CopyPasteScorer(Scorer):
 
 
 def alignment(first: Plane, second: Plane, *, tolerance_px: int) -> float:
-    """Greatest correlation of two edge maps over shifts up to ``tolerance_px``; NaN where one of them is
-    flat.
+    """Greatest correlation of two edge maps over small shifts; NaN where one of them is flat.
 
     The normalised cross-correlation of gradient magnitudes, all shifts at once by Fourier transforms (Lewis,
     "Fast normalized cross-correlation", Vision Interface 1995); planes are padded by the tolerance because

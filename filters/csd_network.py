@@ -54,9 +54,7 @@ class CsdOutput(NamedTuple):
 
 
 class CsdNetwork(nn.Module):
-    """Images (B, 3, S, S), normalised with CLIP's mean and standard deviation, to style and content
-    vectors.
-    """
+    """Images (B, 3, S, S), normalised as CLIP's are, to style and content vectors."""
 
     def __init__(self, arch: CsdArch) -> None:
         super().__init__()
@@ -78,9 +76,7 @@ class CsdNetwork(nn.Module):
         self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
 
     def forward(self, images: Tensor, *, reversal: float | None = None) -> CsdOutput:
-        """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha (None:
-        unchanged).
-        """
+        """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha."""
         feature = self.backbone(images)
         for_content = feature if reversal is None else reverse_gradient(feature, reversal)
         unit = partial(functional.normalize, dim=1)
@@ -90,9 +86,7 @@ class CsdNetwork(nn.Module):
 
 
 class _ReverseGradient(torch.autograd.Function):
-    """Identity forwards, multiplication by -alpha backwards (Ganin and Lempitsky, arXiv 1409.7495, section
-    3.1).
-    """
+    """Identity forwards, times -alpha backwards (Ganin and Lempitsky, arXiv 1409.7495, section 3.1)."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, alpha: float) -> Tensor:

@@ -106,9 +106,7 @@ _PROJECTION = re.compile(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(wei
 
 
 def from_transformers_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors named as in transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v fused into
-    in_proj).
-    """
+    """Tensors of transformers' ``CLIPVisionModel`` under OpenAI's names (q, k, v in one in_proj)."""
     renamed: dict[str, Tensor] = {}
     fused: dict[str, dict[str, Tensor]] = {}
     for old, value in state.items():

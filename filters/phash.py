@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 class PhashScorer(Scorer):
-    """Column ``phash.bits``: the 64 bits of imagehash's ``phash`` (signs of low DCT frequencies) as one
-    int64.
-    """
+    """Column ``phash.bits``: the 64 bits of imagehash's ``phash`` (low DCT frequencies) as one int64."""
 
     kind: Literal["phash"] = "phash"
 

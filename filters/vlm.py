@@ -40,9 +40,7 @@ QUESTIONS: dict[str, tuple[Literal["subject", "style"], Literal["content", "styl
         "style",
     ),  # leak of the style reference's subject: should be low
 }
-"""Column -> which question, and which image stands beside the stylized one. The four make one forward
-pass.
-"""
+"""Column -> which question, and which image stands beside the stylized one; one forward pass."""
 
 
 class VlmScorer(ModelScorer):

@@ -98,9 +98,7 @@ def rating_token_ids(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def expected_rating(logits: Tensor, rating_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Expected rating (B,) in [0, 4] and the probability (B,) of all five ratings, from logits (B,
-    vocabulary).
-    """
+    """Expected rating (B,) in [0, 4] and mass (B,) of the five ratings, from logits (B, vocabulary)."""
     among = logits[:, list(rating_ids)].softmax(dim=1)  # (B, 5)
     values = torch.arange(len(rating_ids), device=logits.device, dtype=logits.dtype)
     mass = logits.softmax(dim=1)[:, list(rating_ids)].sum(dim=1)

@@ -10,8 +10,9 @@ from PIL import Image
 
 from curate.errors import StoreError
 from curate.report import contact_sheet
-from curate.report.card import PICTURE_PX, VERDICT_INK, WIDTH_PX, Card, draw_card, drawable, fit, font, height_px, shorten
+from curate.report.card import PICTURE_PX, VERDICT_INK, WIDTH_PX, Card, draw_card, fit, height_px
 from curate.report.contact_sheet import BETWEEN_PX, MARGIN_PX, main_scores, score_label, spread
+from curate.report.lettering import drawable, font, shorten
 from curate.report.units import read_units
 from tests.drawn_run import make_run, seal_run
 

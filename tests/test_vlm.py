@@ -1,4 +1,4 @@
-"""The judge: expected ratings from a real LLaVA of toy size with random weights."""
+"""The judge: expected ratings from a real FastVLM of toy size with random weights."""
 
 from __future__ import annotations
 
@@ -13,32 +13,20 @@ from PIL import Image
 import curate.zoo.vlm as zoo_vlm
 from curate.errors import ModelError
 from curate.interfaces import TripletImages
-from filters.csd_network import CsdArch, CsdNetwork
+from curate.zoo.judge_tower import JudgeTower, TowerArch
 from filters.vlm import QUESTIONS, VlmScorer
 from filters.vlm_score import RATINGS, VlmScore, expected_rating, rating_token_ids
 
-ARCH = CsdArch(
-    image_size=32,
-    patch_size=8,
-    width=64,
-    layers=1,
-    head_width=32,
-    pool_type="avg",
-    quick_gelu=False,
-    head_dim=64,
-)
+ARCH = TowerArch(channels=(16, 16, 32, 32))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     processor = zoo_vlm.make_processor(ARCH)
-    model = zoo_vlm.make_model(CsdNetwork(ARCH), processor)
-    with torch.no_grad():  # random weights of this size hardly react to images: make them react
-        model.model.multi_modal_projector.linear_2.weight.mul_(30)
-        for parameter in model.model.language_model.layers.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(4)
+    model = zoo_vlm.make_model(JudgeTower(ARCH), processor)
+    with torch.no_grad():  # an untrained tower's patches are small: let the language model see them
+        model.model.multi_modal_projector.linear_2.weight.mul_(1000)
     path = tmp_path_factory.mktemp("vlm")
     zoo_vlm.save_judge(model, processor, path)
     return path
@@ -52,7 +40,7 @@ def score(folder: Path) -> VlmScore:
 
 
 def picture(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8))
 
 
 def unit(*seeds: int) -> TripletImages:

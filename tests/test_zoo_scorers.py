@@ -1,4 +1,4 @@
-"""How the compact scorers are built: labels, losses, questions, figures; and what the shipped weights can do."""
+"""How the compact scorers are built (labels, losses, questions, figures), and what they can do."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from curate.zoo.contrast import image_text_loss, multi_positive_nce
 from curate.zoo.data import EmojiData
 from curate.zoo.factorial import Mix, draw_batch, draw_subject_batch, training_sets
 from curate.zoo.judge_pairs import AKIN, OTHER, SAME, draw_grid, draw_pairs
+from curate.zoo.judge_tower import TowerArch
 from curate.zoo.pair_auc import auc, best_bound, pair_auc
 from curate.zoo.triplet_truth import FAULTS, draw_truth
 from filters import scorer_class
 
 SETS = ("noto", "twemoji", "openmoji", "fxemoji")
-SUBJECTS = tuple(f"{size} {shape}" for size in ("big", "tall", "wide", "odd", "old") for shape in ("disc", "box", "tent"))
+SUBJECTS = tuple(
+    f"{size} {shape}" for size in ("big", "tall", "wide", "odd", "old") for shape in ("disc", "box", "tent")
+)
 
 
 def drawn(subject: int, which: int) -> np.ndarray:
@@ -65,11 +68,12 @@ def everyone(data: EmojiData) -> np.ndarray:
     return np.arange(len(data.subjects))
 
 
-# --- batches ---------------------------------------------------------------------------------------------------
-
-
 def test_batches_are_a_function_of_the_generator_and_hold_only_what_was_asked_for(data: EmojiData) -> None:
-    sets, some, mix = training_sets(data), everyone(data)[:9], Mix(plain=3, per_plain=4, painted=5, per_painted=3)
+    sets, some, mix = (
+        training_sets(data),
+        everyone(data)[:9],
+        Mix(plain=3, per_plain=4, painted=5, per_painted=3),
+    )
     one, two = (
         draw_batch(data, np.random.default_rng([3, 7]), subjects=some, sets=sets, mix=mix) for _ in range(2)
     )
@@ -83,24 +87,35 @@ def test_batches_are_a_function_of_the_generator_and_hold_only_what_was_asked_fo
 
 
 def test_equal_style_numbers_are_equal_styles(data: EmojiData) -> None:
-    batch = draw_batch(data, np.random.default_rng(0), subjects=everyone(data), sets=[0, 1, 2], augment=False,
-                       mix=Mix(plain=3, per_plain=4, painted=0))
+    batch = draw_batch(
+        data,
+        np.random.default_rng(0),
+        subjects=everyone(data),
+        sets=[0, 1, 2],
+        augment=False,
+        mix=Mix(plain=3, per_plain=4, painted=0),
+    )
     for number in range(3):
         assert len(set(batch.source[batch.style == number].tolist())) == 1
     assert np.array_equal(batch.images[0], plain(data.images[data.rows[batch.subject[0], batch.source[0]]]))
 
 
 def test_subject_batches_show_each_subject_by_different_sets(data: EmojiData) -> None:
-    batch = draw_subject_batch(data, np.random.default_rng(1), subjects=everyone(data), sets=[0, 1, 2], count=6,
-                               per_subject=3, styles=2, painted_chance=0.5)
+    batch = draw_subject_batch(
+        data,
+        np.random.default_rng(1),
+        subjects=everyone(data),
+        sets=[0, 1, 2],
+        count=6,
+        per_subject=3,
+        styles=2,
+        painted_chance=0.5,
+    )
     for subject in set(batch.subject.tolist()):
         assert sorted(batch.source[batch.subject == subject].tolist()) == [0, 1, 2]
     plain_ones = batch.style < 0
     assert np.array_equal(-1 - batch.style[plain_ones], batch.source[plain_ones])
     assert plain_ones.any() and not plain_ones.all()
-
-
-# --- losses ----------------------------------------------------------------------------------------------------
 
 
 def test_multi_positive_nce_is_the_sum_of_its_definition() -> None:
@@ -113,8 +128,13 @@ def test_multi_positive_nce_is_the_sum_of_its_definition() -> None:
         below = sum(torch.exp(vectors[i] @ vectors[a] / t) for a in others)
         positives = [p for p in others if labels[p] == labels[i]]
         if positives:  # label 2 stands alone and is no anchor
-            terms.append(-sum(torch.log(torch.exp(vectors[i] @ vectors[p] / t) / below) for p in positives) / len(positives))
-    assert torch.allclose(multi_positive_nce(vectors, labels, temperature=t), torch.stack(terms).mean(), atol=1e-5)
+            terms.append(
+                -sum(torch.log(torch.exp(vectors[i] @ vectors[p] / t) / below) for p in positives)
+                / len(positives)
+            )
+    assert torch.allclose(
+        multi_positive_nce(vectors, labels, temperature=t), torch.stack(terms).mean(), atol=1e-5
+    )
 
 
 def test_multi_positive_nce_keeps_its_precision_under_autocast() -> None:
@@ -131,10 +151,9 @@ def test_image_text_loss_is_low_for_the_right_names_and_counts_shared_names_once
     right = image_text_loss(texts[subjects], texts, subjects, torch.tensor(20.0))
     wrong = image_text_loss(texts[subjects.flip(0)], texts, subjects, torch.tensor(20.0))
     assert right < 0.4 < 3 < wrong
-    assert right == pytest.approx(np.log(2) / 3 / 2, abs=1e-3)  # one name in three has two images: log 2 is its floor
-
-
-# --- questions for the judge -----------------------------------------------------------------------------------
+    assert right == pytest.approx(
+        np.log(2) / 3 / 2, abs=1e-3
+    )  # one name in three has two images: log 2 is its floor
 
 
 def test_ratings_are_true_and_the_other_property_gives_nothing_away(data: EmojiData) -> None:
@@ -152,9 +171,6 @@ def test_ratings_are_true_and_the_other_property_gives_nothing_away(data: EmojiD
         assert (x != y)[asked & same].all()  # same subject: never the same image
         assert 0.4 < (x == y)[asked & ~same].mean() < 0.6
     assert 0.45 < pairs.asks_style.mean() < 0.55 and 0.45 < (pairs.rating == SAME).mean() < 0.55
-
-
-# --- figures ---------------------------------------------------------------------------------------------------
 
 
 def test_auc_agrees_with_scikit_learn_with_ties_and_leaves_out_nan() -> None:
@@ -183,19 +199,26 @@ def test_faults_spoil_one_image_and_leave_the_others(data: EmojiData) -> None:
     object.__setattr__(masked, "heldout_subjects", np.arange(len(data.subjects)) < 8)
     units = draw_truth(masked, count=6, seed=1).units
     assert tuple(units) == FAULTS
-    expected = {"other_style": {"stylized"}, "residue": {"content"}, "other_subject": {"content"}, "leak": {"style"},
-                "copy_paste": {"stylized"}, "other_caption": {"caption"}}
+    expected = {
+        "other_style": {"stylized"},
+        "residue": {"content"},
+        "other_subject": {"content"},
+        "leak": {"style"},
+        "copy_paste": {"stylized"},
+        "other_caption": {"caption"},
+    }
     for fault, fields in expected.items():
         for true, spoilt in zip(units["none"], units[fault], strict=True):
-            changed = {field for field in TripletImages._fields if getattr(true, field) != getattr(spoilt, field)}
+            changed = {
+                field for field in TripletImages._fields if getattr(true, field) != getattr(spoilt, field)
+            }
             assert changed <= fields
     assert all(unit.caption in SUBJECTS[:8] for unit in units["none"])
 
 
-# --- builds ----------------------------------------------------------------------------------------------------
-
-
-def test_csd_build_resumes_to_the_same_weights(data: EmojiData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csd_build_resumes_to_the_same_weights(
+    data: EmojiData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(zoo_csd, "ARCH", replace_arch())
     monkeypatch.setattr(zoo_csd, "MIX", Mix(plain=3, per_plain=2, painted=2, per_painted=2, pool=6))
     plan = replace(zoo_csd.PLAN, steps=4, warmup=1, save_every=2, log_every=1, cooldown=1e-9)
@@ -208,7 +231,9 @@ def test_csd_build_resumes_to_the_same_weights(data: EmojiData, tmp_path: Path, 
 
 
 def replace_arch() -> zoo_csd.CsdArch:
-    return zoo_csd.ARCH.model_copy(update={"width": 64, "layers": 1, "head_width": 32, "head_dim": 16, "patch_size": 16})
+    return zoo_csd.ARCH.model_copy(
+        update={"width": 64, "layers": 1, "head_width": 32, "head_dim": 16, "patch_size": 16}
+    )
 
 
 def test_clip_and_vlm_builds_give_folders_that_the_scorers_load(
@@ -217,19 +242,19 @@ def test_clip_and_vlm_builds_give_folders_that_the_scorers_load(
     monkeypatch.setattr(zoo_clip, "SUBJECTS", 4)
     plan = replace(zoo_clip.PLAN, steps=2, warmup=1, save_every=2)
     zoo_clip.build(tmp_path / "clip", tmp_path / "w1", plan=plan, data=data, card=False)
-    monkeypatch.setattr(zoo_vlm, "TOWER_ARCH", replace_arch().model_copy(update={"head_dim": 64}))
+    monkeypatch.setattr(zoo_vlm, "TOWER_ARCH", TowerArch(channels=(16, 16, 32, 32)))
     monkeypatch.setattr(zoo_vlm, "SUBJECTS", 4)
     monkeypatch.setattr(zoo_vlm, "PAIRS_PER_STEP", 4)
-    zoo_vlm.build(tmp_path / "vlm", tmp_path / "w2", tower_plan=plan, judge_plan=plan, data=data, csd=None, card=False)
-    unit = TripletImages(*(Image.fromarray(plain(data.images[i])) for i in (0, 7, 2)), "big disc", "", "shifted")
+    zoo_vlm.build(tmp_path / "vlm", tmp_path / "w2", tower_plan=plan, judge_plan=plan, data=data, card=False)
+    unit = TripletImages(
+        *(Image.fromarray(plain(data.images[i])) for i in (0, 7, 2)), "big disc", "", "shifted"
+    )
     for kind, options in (("clip", {}), ("vlm", {"min_mass": 0.0})):
         config = scorer_class(kind)(model=str(tmp_path / kind), **options)
         columns = config.load("cpu")([unit])  # type: ignore[attr-defined]
         assert tuple(columns) == config.columns  # type: ignore[attr-defined]
         assert all(np.isfinite(values).all() for values in columns.values())
 
-
-# --- shipped weights -------------------------------------------------------------------------------------------
 
 SIZE_LIMITS = {"csd": 8, "clip": 10, "vlm": 14}  # MiB
 
@@ -256,8 +281,13 @@ def painted_triplets(data: EmojiData, count: int) -> dict[str, list[TripletImage
         right, wrong = sample_style(rng), sample_style(rng)
         c, s, t, other, z = (
             Image.fromarray(pixels)
-            for pixels in (plain(drawn(x, 1)), apply_style(right, drawn(y, 2)), apply_style(right, drawn(x, 1)),
-                           apply_style(wrong, drawn(x, 1)), plain(drawn(y, 1)))
+            for pixels in (
+                plain(drawn(x, 1)),
+                apply_style(right, drawn(y, 2)),
+                apply_style(right, drawn(x, 1)),
+                apply_style(wrong, drawn(x, 1)),
+                plain(drawn(y, 1)),
+            )
         )
         groups["true"].append(TripletImages(c, s, t, SUBJECTS[x], "", "preserved"))
         groups["other_style"].append(TripletImages(c, s, other, SUBJECTS[x], "", "preserved"))

@@ -50,7 +50,7 @@ class ExpertStep:
         return make
 
     def request(self, unit: Unit, work: Work) -> ExpertRequest:
-        """What the expert is asked for this unit. The style reference has its own caption: it shows another subject."""
+        """What the expert is asked for this unit."""
         images = work.images[unit.unit_id]
 
         def given(role: InputRole | None) -> bytes | None:
@@ -61,6 +61,6 @@ class ExpertStep:
             verb=self.call.verb,
             content=None if content is None else decode(content),
             style=None if style is None else decode(style),
-            prompt=unit.style_caption if self.call.makes == "style" else unit.caption,
+            prompt="" if self.call.prompt is None else str(getattr(unit, self.call.prompt)),
             layout=unit.layout,
             seed=seed(self.run_seed, unit.unit_id, self.call.makes))

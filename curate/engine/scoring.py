@@ -16,8 +16,8 @@ from curate.interfaces import Resources, Score, ScorerConfig, TripletImages
 from curate.records import Failure, Unit, Work
 
 Values = dict[str, float | int]
-Skip = Callable[[Mapping[str, Values]], set[str]]
-"""unit_id -> column -> value of all earlier scorers; gives the units that need no more scores. Must be picklable."""
+Skip = Callable[[Mapping[str, Unit], Mapping[str, Values]], set[str]]
+"""Units by id, and unit_id -> column -> value of all earlier scorers; gives those that need no more. Picklable."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ScoreStep:
     def open(self) -> Apply:
         """Load the scorer."""
         score = self.scorer.load(device_of(self.resources))
-        batch = Batch(lambda triplets: self._rows(score, triplets))
+        batch = Batch[TripletImages, Values](lambda triplets: self._rows(score, triplets))
 
         def score_block(work: Work) -> Work:
             live = {unit.unit_id for unit in live_units(work)}
@@ -62,7 +62,8 @@ class ScoreStep:
         """Columns (N,) turned into a row a triplet. ModelError when they are not what the config promises."""
         columns = score(triplets)
         if set(columns) != set(self.scorer.columns):
-            raise ModelError(f"scorer {self.name}: gave columns {sorted(columns)}, promised {sorted(self.scorer.columns)}")
+            raise ModelError(f"scorer {self.name}: gave columns {sorted(columns)} and promised "
+                             f"{sorted(self.scorer.columns)}")
         for column, values in columns.items():
             if values.shape != (len(triplets),):
                 raise ModelError(f"scorer {self.name}: {column} has shape {values.shape} for {len(triplets)} triplets")

@@ -46,7 +46,7 @@ _TABLE: Final[Mapping[str, tuple[Sampler, Painter]]] = {
 FAMILIES: Final = tuple(_TABLE)
 # What may lie on top of another style: painters that take an opaque picture and leave it recognisable.
 ACCENTS: Final = ("wash", "scanline", "grain", "frame")
-ACCENT_CHANCE: Final = 0.3
+ACCENT_CHANCE: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Style:
 
 
 def sample_style(rng: np.random.Generator, family: str | None = None) -> Style:
-    """Draw a style, of one family or of any; 30 % carry an accent."""
+    """Draw a style, of one family or of any; a fifth carries an accent."""
     chosen = family or FAMILIES[int(rng.integers(len(FAMILIES)))]
     if chosen not in _TABLE:
         raise ValueError(f"unknown style family {chosen!r}; known: {', '.join(FAMILIES)}")

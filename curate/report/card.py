@@ -1,19 +1,18 @@
 """Draws one triplet as a card: three pictures side by side and, below them, what the pipeline says about them.
 
 Small pictures are enlarged by whole factors without smoothing (a 64 px image at 128 px shows its own pixels); large
-ones are reduced smoothly. PIL's built-in font is used, so no font has to be installed; it draws ASCII only.
+ones are reduced smoothly.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from curate.interfaces import ROLES, Role
+from curate.report.lettering import font, shorten
 
 PICTURE_PX = 128
 GAP_PX = 6
@@ -28,8 +27,6 @@ PAPER, CARD, EDGE = "#eef0f3", "#ffffff", "#d5d9e0"
 INK, FAINT, FRAME = "#1c2330", "#5d6677", "#f4f5f7"
 VERDICT_INK: Mapping[str, str] = {"kept": "#1a7f45", "rejected": "#c0362c", "failed": "#8a5a00"}
 VERDICT_FILL: Mapping[str, str] = {"kept": "#e2f4e8", "rejected": "#fbe6e4", "failed": "#fdf1d8"}
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +77,6 @@ def fit(picture: Image.Image, size_px: int) -> Image.Image:
     scale = size_px / longest
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-@cache
-def font(size: int) -> Font:
-    """PIL's built-in truetype face, decoded once per size."""
-    return ImageFont.load_default(size)
-
-
-def drawable(text: str) -> str:
-    """The text in what the built-in font has: accents are dropped, other scripts become question marks."""
-    bare = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in bare)
-
-
-def shorten(text: str, width_px: float, face: Font) -> str:
-    """The longest beginning that fits, with three dots when something was cut."""
-    text = drawable(text)
-    if face.getlength(text) <= width_px:
-        return text
-    while text and face.getlength(text + "...") > width_px:
-        text = text[:-1]
-    return text.rstrip() + "..."
 
 
 def _framed(picture: Image.Image | None) -> Image.Image:

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 from curate.files import write_atomic
 from curate.images import decode, encode
 from curate.interfaces import PAIRS, ROLES
-from curate.report.card import FAINT, GAP_PX, INK, NUM_SCORES, PAPER, VERDICT_INK, WIDTH_PX, Card, draw_card, font
+from curate.report.card import FAINT, GAP_PX, INK, NUM_SCORES, PAPER, VERDICT_INK, WIDTH_PX, Card, draw_card
 from curate.report.card import height_px as card_height_px
+from curate.report.lettering import drawable, font
 from curate.report.units import UNDECIDED, UnitTable, fold_reasons, read_units
 from curate.store import RunStore
 
@@ -125,7 +126,7 @@ def _draw(title: tuple[str, str], sections: Sequence[tuple[str, str, Sequence[Ca
     height = TITLE_PX + MARGIN_PX + sum(SECTION_PX + n * (card_px + BETWEEN_PX) for n in rows)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN_PX, 14), title[0], fill=INK, font=font(20))
+    draw.text((MARGIN_PX, 14), drawable(title[0]), fill=INK, font=font(20))
     draw.text((MARGIN_PX, 42), title[1], fill=FAINT, font=font(13))
     top = TITLE_PX
     for (status, heading, cards), num_rows in zip(sections, rows, strict=True):

@@ -71,8 +71,12 @@ def _worth_showing(name: str, rows: Mapping[str, Any]) -> bool:
 
 def _yields(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     statuses = [status for status in COLOURS if any(row[status] for row in rows.values())]
-    table = _table(f"yield by {name}", [name, "planned", *statuses, "yield"], left=(0,))
-    for label, row in list(rows.items())[:MAX_ROWS]:
+    shown, order = list(rows.items()), ""
+    if len(rows) > MAX_ROWS and any(row["yield"] is not None for row in rows.values()):
+        shown.sort(key=lambda item: (item[1]["yield"] is None, item[1]["yield"] or 0.0, -item[1]["planned"]))
+        order = ", lowest first"
+    table = _table(f"yield by {name}{order}", [name, "planned", *statuses, "yield"], left=(0,))
+    for label, row in shown[:MAX_ROWS]:
         share = "-" if row["yield"] is None else f"{row['yield']:.1%}"
         table.add_row(Text(label), f"{row['planned']:,}", *(f"{row[status]:,}" for status in statuses), share)
     return _with_rest(table, len(rows))

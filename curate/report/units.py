@@ -49,7 +49,7 @@ class UnitTable:
     def made_since_seal(self) -> int:
         """Units that the index takes for not made yet, but that are committed by now."""
         unmade = (self.frame["status"] == "pending") & (self.frame["stage"] == "candidates")
-        return int(self.frame.loc[unmade, "unit_id"].isin(self.ledger.index).sum())
+        return int((self.ledger.index.get_indexer(pd.Index(self.frame.loc[unmade, "unit_id"])) >= 0).sum())
 
 
 def read_units(run: Path) -> UnitTable:
@@ -67,7 +67,7 @@ def _from_index(store: RunStore) -> UnitTable:
     table = read_table(folder / "index.parquet")
     frame = _to_pandas(table.drop_columns([name for name in table.schema.names if name.endswith("_attribution")]))
     ledger = _of_plan(store.ledger(), frame)
-    made = frame["unit_id"].isin(ledger.index[ledger["status"] == "made"])
+    made = ledger["status"].reindex(frame["unit_id"]).to_numpy(dtype=object) == "made"
     frame["made"] = made | frame["status"].isin(["kept", "rejected"])  # candidates may be deleted once sealed
     errors = {scorer["name"]: _told_by(scorer["name"], frame["errors"]) for scorer in dataset["scorers"]}
     scores = tuple(name for name in dataset["columns"] if name in frame.columns)
@@ -129,7 +129,9 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
 
 def _of_plan(ledger: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Without the units that only an earlier plan of the same directory had."""
-    return ledger.loc[ledger.index.isin(frame["unit_id"])]
+    planned = pd.Index(frame["unit_id"]).get_indexer(ledger.index) >= 0  # isin takes 9 s longer on a million
+    found: pd.DataFrame = ledger[planned]
+    return found
 
 
 def _told_by(scorer: str, errors: pd.Series[str]) -> int:

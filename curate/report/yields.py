@@ -40,9 +40,10 @@ def expert_yields(units: UnitTable) -> tuple[Yields, dict[str, dict[str, Any]]]:
 
 
 def expert_name(verb: str, identity: Any) -> str:
-    """``stylize: diffusers 3fa9c2``: the verb, the kind and a hash that tells two experts of a kind apart."""
-    kind = identity.get("kind", "expert") if isinstance(identity, dict) else "expert"
-    return f"{verb}: {kind} {digest(json.dumps(identity, sort_keys=True), size=3)}"
+    """``stylize: zoo:restyle 3fa9c2``: the verb, model or kind, and a hash that tells apart experts of one model."""
+    known = identity if isinstance(identity, dict) else {}
+    model = known.get("model") or known.get("kind") or "expert"
+    return f"{verb}: {model} {digest(json.dumps(identity, sort_keys=True), size=3)}"
 
 
 def _row(counts: pd.Series[Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ PREPROCESS: Final = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-PLAN: Final = Plan(steps=2400, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
+PLAN: Final = Plan(steps=1800, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
 SUMMARY: Final = """A CLIP model of toy size that knows emoji subjects by drawing and by name.
 Loaded by open_clip itself: `open_clip.create_model_from_pretrained("local-dir:...")`."""
@@ -133,9 +133,7 @@ def build(
 
 
 def save_clip(network: CLIP, folder: Path) -> None:
-    """Write ``open_clip_config.json`` and half-precision ``open_clip_model.safetensors`` (tokenizer
-    apart).
-    """
+    """Write ``open_clip_config.json`` and half-precision weights; the tokenizer is saved apart."""
     config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     weights = {k: v.detach().half() if v.is_floating_point() else v for k, v in network.state_dict().items()}

@@ -22,8 +22,7 @@ def multi_positive_nce(vectors: Tensor, labels: Tensor, *, temperature: float) -
 
 
 def image_text_loss(images: Tensor, texts: Tensor, subjects: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss for unit vectors images (B, D) and texts (T, D), where images (B,) may share a
-    text.
+    """CLIP's symmetric loss for unit vectors images (B, D) and texts (T, D); images may share a text.
 
     ``subjects`` (B,) is the index of each image's text. Image to text is cross-entropy; text to image spreads
     its target evenly over the text's images.

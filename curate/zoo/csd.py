@@ -1,5 +1,4 @@
-"""Build the compact CSD model: a 2.8 M ViT that knows the emoji sets and parametric styles apart whatever
-they show.
+"""Build the compact CSD model: a 2.8 M ViT that tells styles apart, whatever the images show.
 
     curate zoo build csd        about 20 minutes on one CPU core at 300 images/s, 5.6 MB
 
@@ -48,9 +47,7 @@ PATCH_DROPOUT: Final = 0.5
 def build(
     out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None, card: bool = True
 ) -> FitResult:
-    """Train (or go on training) in ``work``; ``out`` gets the averaged weights at every save, a card at the
-    end.
-    """
+    """Train (or go on) in ``work``; ``out`` gets averaged weights at every save, a card at the end."""
     data = data or load_emoji()
     torch.manual_seed(plan.seed)
     network = CsdNetwork(ARCH)

@@ -9,9 +9,8 @@ beside chance, so that a number can be read without knowing the measure.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -20,55 +19,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from curate.parametric import Style, apply_style, plain, sample_style
 from curate.zoo.data import HELDOUT_SETS, EmojiData, load_emoji
 from curate.zoo.evaluator import load_evaluator
 from curate.zoo.evaluator_network import Evaluator
-from curate.zoo.restyle_data import aligned_pairs, to_float
+from curate.zoo.figures import Figure, format_figures
+from curate.zoo.restyle_cases import EVAL_SEED, Cases, Pixels, between_cases, parametric_cases, plain_all
+from curate.zoo.restyle_data import to_float
 from pipelines.compact.layout import draw_similarity, transform
 from pipelines.compact.pipeline import RestylePipeline, Task
 
-Pixels = NDArray[np.uint8]
-StyleVectors = Callable[[Sequence[Image.Image]], NDArray[np.float32]]  # unit vectors (N, D)
+__all__ = ["evaluate", "format_figures", "load_and_evaluate"]
 
-EVAL_SEED: Final = 20_011  # not a training seed
+StyleVectors: TypeAlias = Callable[[Sequence[Image.Image]], NDArray[np.float32]]  # unit vectors (N, D)
+
 PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
 NUM_CANDIDATES: Final = 100
 BATCH: Final = 32
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number. `bar` is None where the number only informs; `noop`, `truth` and `chance` are
-    None where they say nothing."""
-
-    name: str
-    value: float
-    noop: float | None = None
-    truth: float | None = None
-    chance: float | None = None
-    bar: float | None = None
-    at_most: bool = False
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the bar is met."""
-        if self.bar is None:
-            return None
-        return self.value <= self.bar if self.at_most else self.value >= self.bar
-
-
-@dataclass(frozen=True)
-class Cases:
-    """Evaluation cases, uint8 (N, 64, 64, 3) each. `peer` is another subject in the image's style, `other`
-    one in another style."""
-
-    image: Pixels
-    reference: Pixels
-    truth: Pixels
-    subject: NDArray[np.int64]
-    source: NDArray[np.int64]
-    wanted: NDArray[np.int64]
 
 
 def evaluate(
@@ -95,68 +61,6 @@ def evaluate(
     return figures
 
 
-def parametric_cases(data: EmojiData, sets: Sequence[int], *, count: int) -> Cases:
-    """Held-out subjects X and Y of one set B, a style p of unseen parameters: image plain X, reference p on
-    Y, truth p on X."""
-    columns: dict[str, list[Pixels]] = {"image": [], "reference": [], "truth": []}
-    subjects, sources = [], []
-    for index in range(count):
-        rng = np.random.default_rng([EVAL_SEED, index])
-        which = int(rng.choice(np.asarray(sets)))
-        rows = np.flatnonzero(data.heldout_subjects[data.subject_index] & (data.set_index == which))
-        first, second = rng.choice(rows, size=2, replace=False).tolist()
-        style: Style = sample_style(rng)
-        columns["image"].append(plain(data.images[first]))
-        columns["reference"].append(apply_style(style, data.images[second]))
-        columns["truth"].append(apply_style(style, data.images[first]))
-        subjects.append(int(data.subject_index[first]))
-        sources.append(which)
-    arrays = {name: np.stack(column) for name, column in columns.items()}
-    where = np.array(sources)
-    return Cases(**arrays, subject=np.array(subjects), source=where, wanted=where)
-
-
-def between_cases(data: EmojiData, *, count: int) -> Cases:
-    """Held-out subjects X and Y, sets A and B with one layout: image X of A, reference Y of B, truth X of B."""
-    pairs = aligned_pairs(data, data.heldout_subjects)
-    chosen = np.random.default_rng(EVAL_SEED).permutation(len(pairs))[:count]
-    images, references, truths = [], [], []
-    for index, (first, second) in enumerate(pairs[chosen].tolist()):
-        rng = np.random.default_rng([EVAL_SEED, 1, index])
-        same_set = data.set_index == data.set_index[second]
-        others = (
-            data.heldout_subjects[data.subject_index] & same_set & (data.subject_index != data.subject_index[second])
-        )
-        images.append(plain(data.images[first]))
-        references.append(plain(data.images[int(rng.choice(np.flatnonzero(others)))]))
-        truths.append(plain(data.images[second]))
-    rows = pairs[chosen]
-    return Cases(
-        image=np.stack(images),
-        reference=np.stack(references),
-        truth=np.stack(truths),
-        subject=data.subject_index[rows[:, 0]],
-        source=data.set_index[rows[:, 0]],
-        wanted=data.set_index[rows[:, 1]],
-    )
-
-
-def format_figures(figures: Sequence[Figure]) -> str:
-    """A Markdown table."""
-    lines = ["| figure | value | no-op | truth | chance | bar | |", "|---|---|---|---|---|---|---|"]
-    for figure in figures:
-        bar = "" if figure.bar is None else f"{'<=' if figure.at_most else '>='} {figure.bar:.3g}"
-        verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
-        cells = [_cell(figure.value), _cell(figure.noop), _cell(figure.truth), _cell(figure.chance), bar, verdict]
-        lines.append(f"| {figure.name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def as_dict(figures: Sequence[Figure]) -> dict[str, dict[str, object]]:
-    """For JSON: name -> the figure's values and whether its bar is met."""
-    return {figure.name: {**asdict(figure), "met": figure.met} for figure in figures}
-
-
 def load_and_evaluate(
     weights: Path,
     evaluator: Path,
@@ -176,6 +80,7 @@ class _Judge:
     def __init__(self, network: Evaluator, data: EmojiData) -> None:
         self.network, self.data = network, data
         self.set_names: tuple[str, ...] = tuple(network.config.set_names)
+        self._galleries: dict[int, tuple[Tensor, NDArray[np.int64]]] = {}
 
     def vectors(self, images: Pixels) -> tuple[Tensor, Tensor, Tensor]:
         """Style (N, D), subject (N, D), set logits (N, S)."""
@@ -208,21 +113,12 @@ class _Judge:
         return vectors[places], [int(rows[place]) for place in places]
 
     def _drawn_by(self, source: int) -> tuple[Tensor, NDArray[np.int64]]:
-        if source not in self._cache:
+        if source not in self._galleries:
             rows = np.flatnonzero(
                 self.data.heldout_subjects[self.data.subject_index] & (self.data.set_index == source)
             )
-            self._cache[source] = (self.vectors(plain_all(self.data, rows))[1], rows)
-        return self._cache[source]
-
-    @property
-    def _cache(self) -> dict[int, tuple[Tensor, NDArray[np.int64]]]:
-        return self.__dict__.setdefault("_galleries", {})  # type: ignore[no-any-return]
-
-
-def plain_all(data: EmojiData, rows: NDArray[np.int64]) -> Pixels:
-    """The rows' drawings over white."""
-    return np.stack([plain(data.images[int(row)]) for row in rows])
+            self._galleries[source] = (self.vectors(plain_all(self.data, rows))[1], rows)
+        return self._galleries[source]
 
 
 def _stylize_figures(
@@ -395,7 +291,3 @@ def _cosine(first: Tensor, second: Tensor) -> Tensor:
 def _l1(first: Pixels, second: Pixels) -> float:
     """Mean absolute difference in [0, 2], the scale of images in [-1, 1]."""
     return float(np.abs(first.astype(np.float32) - second.astype(np.float32)).mean() / 127.5)
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

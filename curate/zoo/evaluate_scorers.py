@@ -1,5 +1,4 @@
-"""What the compact scorers are worth, against known truth: held-out subjects, held-out sets, styles with
-unseen parameters.
+"""What the compact scorers are worth: held-out subjects and sets, styles with unseen parameters.
 
 Two tables. `bars`: AUC of same against other pairs, the figure each model was built for. `columns`: for every
 score column the fault it should find, with quantiles of true and spoilt triplets and the bound between them;
@@ -27,9 +26,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class Task(NamedTuple):
-    """A column, the fault it should find, whether a good unit is high, and the baseline that stands beside
-    it.
-    """
+    """A column, the fault it should find, whether good units are high, and a baseline."""
 
     column: str
     fault: Fault
@@ -125,9 +122,7 @@ def evaluate(
 def column_table(
     name: str, score: Score, data: EmojiData, *, count: int
 ) -> dict[str, dict[str, float | str]]:
-    """For every task of a scorer: AUC, its baseline, quantiles of good and spoilt units, and the best
-    bound.
-    """
+    """For each task of a scorer: AUC, baseline, quantiles of good and spoilt units, the best bound."""
     truth = draw_truth(data, count=count, seed=SEED).units
     scored = {fault: score(truth[fault]) for fault in {"none", *(task.fault for task in TASKS[name])}}
     inks = ink_units(data, count=count, seed=SEED) if name == "colour" else []
@@ -154,9 +149,7 @@ def column_table(
 
 
 def csd_bars(score: Score, data: EmojiData) -> dict[str, float]:
-    """Same style against other style, between different subjects only; with the colour histogram's figure
-    beside it.
-    """
+    """Same style against other style, different subjects only; colour histograms beside it."""
     heldout, sets = np.flatnonzero(data.heldout_subjects), training_sets(data)
     unseen = [data.set_names.index(name) for name in HELDOUT_SETS]
     rng = np.random.default_rng(SEED)
@@ -240,9 +233,7 @@ def clip_bars(score: Score, data: EmojiData) -> dict[str, float]:
 
 
 def vlm_bars(score: Score, data: EmojiData, *, count: int = 400) -> dict[str, float]:
-    """Rating 4 against rating 0 for both questions, on pairs where what is not asked for differs half of the
-    time.
-    """
+    """Rating 4 against rating 0 for both questions; what is not asked for is the same half of the time."""
     from curate.zoo.judge_pairs import OTHER, SAME, draw_grid, draw_pairs
 
     rng = np.random.default_rng(SEED)

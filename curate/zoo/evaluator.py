@@ -1,6 +1,6 @@
 """Build the evaluator: the judge of the zoo's experts, trained apart from the product's scorers.
 
-    curate zoo build evaluator        about 8 minutes on one CPU core, 2 MB
+    curate zoo build evaluator        about 12 minutes on one CPU core, 2.7 MB
 
 Three losses at once on subjects x styles batches: multi-positive NCE over styles and over subjects, and
 cross-entropy over the nine training sets for images drawn as they are. Its seeds are not those of CSD's
@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from curate.parametric import plain
+from curate.zoo.card import data_table, facts_table, write_card
 from curate.zoo.contrast import multi_positive_nce
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.evaluator_network import Evaluator
@@ -25,10 +27,10 @@ from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
 from curate.zoo.restyle_data import to_float
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
-PLAN: Final = Plan(steps=1000, peak_lr=1.5e-3, warmup=50, cooldown=0.5, seed=23, save_every=200)
+PLAN: Final = Plan(steps=1800, peak_lr=1.5e-3, warmup=50, cooldown=0.5, seed=23, save_every=200)
 MIX: Final = Mix(plain=9, per_plain=6, painted=10, per_painted=4, pool=20)
 TEMPERATURE: Final = 0.1
-SET_WEIGHT: Final = 0.5
+SET_WEIGHT: Final = 2.0  # at 0.5 the sets of only 63 % of held-out drawings were named right
 
 
 def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None) -> FitResult:
@@ -60,6 +62,7 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         assert state.ema is not None
         with state.ema.applied(network):
             save_half(network, out)
+            write_evaluator_card(network, out, state=state, plan=plan, data=data)
 
     return fit(
         state,
@@ -77,6 +80,36 @@ def save_half(network: Evaluator, out: Path) -> None:
     copy = Evaluator(**{key: value for key, value in network.config.items() if not key.startswith("_")})
     copy.load_state_dict(network.state_dict())
     copy.half().save_pretrained(out)
+
+
+def write_evaluator_card(network: Evaluator, out: Path, *, state: TrainState, plan: Plan, data: EmojiData) -> None:
+    """The card of what `save_half` wrote, with how well it names the sets of drawings that it never saw."""
+    facts: dict[str, str | int | float] = {
+        "command": "`curate zoo build evaluator`",
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "steps": f"{state.step} of {plan.steps}",
+        "images": state.step * MIX.size,
+        "seconds": round(state.seconds),
+        "seed": plan.seed,
+        "set named right, held-out subjects (chance 0.111)": set_accuracy(network, data),
+    }
+    write_card(
+        out,
+        title="evaluator: conv net that judges the restyle expert, 64 px",
+        summary="Names the training set that drew an image; gives style and subject vectors. For evaluation only.",
+        sections={"Training": facts_table(facts), "Data": data_table(data)},
+    )
+
+
+@torch.no_grad()
+def set_accuracy(network: Evaluator, data: EmojiData, *, most: int = 100) -> float:
+    """Share of held-out drawings, up to `most` a training set, whose set is named first; the mean over sets."""
+    shares = []
+    for place, name in enumerate(network.config.set_names):
+        mine = data.heldout_subjects[data.subject_index] & (data.set_index == data.set_names.index(name))
+        images = np.stack([plain(data.images[row]) for row in np.flatnonzero(mine)[:most]])
+        shares.append(float((network(to_float(images)).sets.argmax(1) == place).float().mean()))
+    return float(np.mean(shares))
 
 
 def load_evaluator(folder: Path) -> Evaluator:

@@ -43,8 +43,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is made: ``plain`` sets x ``per_plain`` subjects and ``painted`` styles x ``per_painted``
-    subjects.
+    """A batch: ``plain`` sets x ``per_plain`` and ``painted`` styles x ``per_painted`` subjects.
 
     ``pool`` subjects are drawn for the whole batch.
     """
@@ -75,9 +74,7 @@ def draw_batch(
     mix: Mix,
     augment: bool = True,
 ) -> Labelled:
-    """One batch from the given subjects and sets. A function of its arguments and the generator's state
-    alone.
-    """
+    """One batch from the given subjects and sets, a function of arguments and generator alone."""
     pool = rng.choice(subjects, size=min(mix.pool, len(subjects)), replace=False)
     chosen = rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist()
     plans: list[tuple[str, Style | None, list[int], int]] = [
@@ -106,9 +103,7 @@ def draw_batch(
 def _rows_of(
     data: EmojiData, rng: np.random.Generator, pool: Index, sets: Sequence[int], count: int
 ) -> list[int]:
-    """Up to ``count`` rows of different subjects of the pool, each from a random one of the sets that draw
-    it.
-    """
+    """Up to ``count`` rows of different subjects, each from a random one of the sets that draw it."""
     rows: list[int] = []
     for subject in rng.permutation(pool).tolist():
         choices = [row for row in data.rows[subject, list(sets)].tolist() if row >= 0]
@@ -120,9 +115,7 @@ def _rows_of(
 
 
 def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> Pixels:
-    """A drawing (64, 64, 4) in a style (None: as it is, over white): (64, 64, 3). With ``rng`` moved,
-    flipped, softened.
-    """
+    """A drawing (64, 64, 4) in a style (None: plain): (64, 64, 3); ``rng`` moves, flips, softens it."""
     if rng is not None:
         rgba = _move(rgba, rng)
     painted = plain(rgba) if style is None else apply_style(style, rgba)
@@ -133,9 +126,7 @@ def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> 
 
 
 def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
-    """Flip, shift by up to SHIFT_PX, and sometimes rescale by 0.8 to 1.1; what enters from outside is
-    transparent.
-    """
+    """Flip, shift by up to SHIFT_PX, sometimes rescale by 0.8 to 1.1; transparency fills in."""
     if rng.random() < 0.5:
         rgba = rgba[:, ::-1]
     height, width = rgba.shape[:2]
@@ -167,8 +158,7 @@ def draw_subject_batch(
     painted_chance: float = 0.4,
     augment: bool = True,
 ) -> Labelled:
-    """``count`` subjects x ``per_subject`` drawings of different sets, some painted in one of ``styles``
-    shared styles.
+    """``count`` subjects x ``per_subject`` drawings, some painted in one of ``styles`` shared styles.
 
     Because styles are shared by the batch, style alone tells nothing about the subject. style is the index of
     the parametric style, or -1 - set for a plain drawing.

@@ -16,16 +16,13 @@ from curate.zoo.data import EmojiData
 from curate.zoo.factorial import Index, Pixels, draw, training_sets
 
 SAME, AKIN, OTHER = 4, 2, 0
-"""Ratings. Akin: subjects whose names end in the same word ("red heart", "blue heart"), styles of one
-parametric family.
-"""
+"""Ratings. Akin: names with the same last word ("red heart", "blue heart"), styles of one family."""
 AKIN_CHANCE: Final = 0.15
 
 
 @dataclass(frozen=True)
 class Grid:
-    """S subjects in T styles. images uint8 (S * T, 64, 64, 3), row s * T + t; kinds and families are compared
-    by equality.
+    """S subjects in T styles: images uint8 (S * T, 64, 64, 3), row s * T + t.
 
     subject_kind (S,) last word of the name; style_family (T,) parametric family or set.
     """
@@ -43,9 +40,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Pairs:
-    """B questions over a grid: rows first and second int64 (B,), asks_style bool (B,), rating int64 (B,) in
-    0..4.
-    """
+    """B questions over a grid: rows first, second int64 (B,), asks_style bool (B,), rating int64 (B,)."""
 
     first: Index
     second: Index

@@ -9,9 +9,7 @@ Floats = npt.NDArray[np.floating]
 
 
 def auc(high: Floats, low: Floats) -> float:
-    """Chance that a random member of ``high`` has the greater number (ties count half). NaNs are left out;
-    0.5 is chance.
-    """
+    """Chance that a member of ``high`` has the greater number; ties count half, NaNs are left out."""
     high, low = high[np.isfinite(high)], low[np.isfinite(low)]
     if not len(high) or not len(low):
         return float("nan")
@@ -22,18 +20,14 @@ def auc(high: Floats, low: Floats) -> float:
 
 
 def pair_auc(similarity: Floats, same: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]) -> float:
-    """AUC of pairs i < j: ``similarity`` (N, N) of same against other pairs, among those that are ``counted``
-    (N, N).
-    """
+    """AUC of ``similarity`` of same against other pairs i < j among the ``counted``; all (N, N)."""
     upper = np.triu_indices(len(similarity), 1)
     values, same, counted = similarity[upper], same[upper], counted[upper]
     return auc(values[counted & same], values[counted & ~same])
 
 
 def best_bound(good: Floats, bad: Floats) -> float:
-    """The bound that maximises (share of one group on its side) + (share of the other on the other): Youden's
-    J.
-    """
+    """The bound with the most of one group on one side and of the other on the other: Youden's J."""
     good, bad = np.sort(good[np.isfinite(good)]), np.sort(bad[np.isfinite(bad)])
     bounds = np.unique(np.concatenate([good, bad]))
     above_good = 1 - np.searchsorted(good, bounds) / len(good)

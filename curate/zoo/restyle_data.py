@@ -73,7 +73,7 @@ class RestyleStream:
 
     data: EmojiData
     seed: int
-    batch: int = 32
+    batch: int = 16
 
     @cached_property
     def sets(self) -> list[int]:

@@ -1,6 +1,4 @@
-"""The README of a compact scorer: what it is, what it was trained on, what it reaches. Every number is
-measured here.
-"""
+"""The README of a compact scorer: what it is, learnt from, and reaches; every number measured here."""
 
 from __future__ import annotations
 

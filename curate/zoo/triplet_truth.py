@@ -44,9 +44,7 @@ INKS: Final = (
     "blueprint",
     "misprint",
 )
-"""Families with a hand of their own; the others move colours and nothing else, so that "colour only" is the
-truth for them.
-"""
+"""Families with a hand of their own; for the others "colour only" is the truth."""
 SET_STYLE_CHANCE: Final = 0.3
 
 

@@ -1,6 +1,4 @@
-"""A small byte-level BPE tokenizer, saved as transformers reads it. Unknown words fall apart into bytes,
-never into <unk>.
-"""
+"""A small byte-level BPE tokenizer in transformers' format; unknown words become bytes, not <unk>."""
 
 from __future__ import annotations
 
@@ -15,8 +13,7 @@ PAD, START, END = "<pad>", "<start>", "<end>"
 def train_tokenizer(
     texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True, lowercase: bool = True
 ) -> PreTrainedTokenizerFast:
-    """Learn ``size`` tokens from texts. ``extra``: further special tokens; ``wrap``: put START and END around
-    each text.
+    """Learn ``size`` tokens from texts; ``extra`` special tokens; ``wrap`` puts START and END around.
 
     The ids of PAD, START and END are 0, 1 and 2.
     """

@@ -1,0 +1,148 @@
+"""``execute``: everything that the plan asks for and the store lacks, on the engine of the config.
+
+Blocks are run as a whole; those that keep killing their workers are run unit by unit; a unit that does so alone is
+recorded as failed. After each pass the store, not the engine, says what is missing. Any crash, any number of calls:
+the end is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from curate.engine.advance import Line
+from curate.engine.config import EngineConfig
+from curate.engine.isolation import Deaths, Hand, Isolation
+from curate.engine.jobs import Job, find_jobs
+from curate.engine.local import LocalEngine
+from curate.engine.reports import BlockReport, EngineReport
+from curate.engine.steps import Step, step_resources
+from curate.engine.stop import StopFlag
+from curate.errors import EngineError
+from curate.store import RunStore
+
+
+class Engine(Protocol):
+    """Where blocks run. Every method may raise EngineError; a CurateError out of a stage comes out as it was raised."""
+
+    journal: bool
+    """Whether a unit that kills its worker takes this process with it, so that attempts must be written down."""
+
+    def start(self, line: Line, num_jobs: int) -> dict[str, int]:
+        """Check that the stages fit and start what they need; workers by stage names."""
+        ...
+
+    def run(self, line: Line, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
+            report: EngineReport, deaths: Deaths) -> set[str]:
+        """Run and commit jobs; ids of the blocks to isolate. Adds to the report's seconds and to the deaths."""
+        ...
+
+    def open_hand(self, step: Step) -> Hand: ...
+
+    def close(self) -> None: ...
+
+
+def execute(store: RunStore, steps: Sequence[Step], config: EngineConfig, *,
+            on_progress: Callable[[BlockReport], None] = lambda block: None, stop: StopFlag | None = None,
+            retry_failed: bool = False) -> EngineReport:
+    """Make and score what is missing; call again to resume.
+
+    ``on_progress`` is called in this thread as blocks commit. When ``stop`` is requested or KeyboardInterrupt rises
+    before the end, the report says ``stopped``. Raises EngineError (does not fit here, too many workers died),
+    ModelError, StoreError.
+    """
+    _check_order(steps)
+    return _Execution(store, tuple(steps), config, on_progress, stop or StopFlag(), retry_failed).run()
+
+
+class _Execution:
+    """One call of ``execute``."""
+
+    def __init__(self, store: RunStore, steps: tuple[Step, ...], config: EngineConfig,
+                 on_progress: Callable[[BlockReport], None], stop: StopFlag, retry_failed: bool) -> None:
+        self.store, self.steps, self.config, self.stop = store, steps, config, stop
+        self.on_progress, self.retry_failed = on_progress, retry_failed
+        self.report = EngineReport(config.kind)
+        self.deaths = Deaths(config.max_deaths)
+        self.finished: set[str] = set()
+        """Ids of blocks that are done: with ``retry_failed`` the store alone cannot say it."""
+        self.gpus = {step.name: step_resources(step).gpus for step in steps}
+
+    def run(self) -> EngineReport:
+        """Plan, start, pass after pass, report."""
+        begun = time.perf_counter()
+        jobs = self._jobs()
+        if not jobs:
+            return self.report
+        engine = open_engine(self.config)
+        line = Line(self.store, self.steps, _needed(self.steps, jobs), journal=engine.journal)
+        try:
+            self.report.replicas = engine.start(line, len(jobs))
+            self.report.startup_s = time.perf_counter() - begun
+            while jobs and not self.stop.requested:
+                jobs = self._pass(engine, line, jobs)
+        except KeyboardInterrupt:
+            self.stop.request()
+        finally:
+            engine.close()
+        self.report.stopped = bool(jobs)
+        self.report.deaths = self.deaths.count
+        return self.report
+
+    def _jobs(self) -> list[Job]:
+        found = find_jobs(self.store, self.steps, retry_failed=self.retry_failed)
+        return [job for job in found if job.block.block_id not in self.finished]
+
+    def _pass(self, engine: Engine, line: Line, jobs: list[Job]) -> list[Job]:
+        """Run jobs once as blocks, then isolate those that must be; what is left."""
+        finished_before = len(self.finished)
+        suspects = engine.run(line, jobs, self._count, self.stop, self.report, self.deaths)
+        if {job.block.block_id for job in jobs} <= self.finished:
+            return []
+        jobs = self._jobs()
+        alone = [job for job in jobs if job.block.block_id in suspects]
+        if alone and not self.stop.requested:
+            self._isolate(engine, line, alone)
+        if len(self.finished) == finished_before and not self.stop.requested:
+            raise EngineError(f"the {self.config.kind} engine finished none of {len(jobs)} blocks and none killed its "
+                              "worker: is the cluster gone?")
+        return [job for job in jobs if job.block.block_id not in self.finished]
+
+    def _isolate(self, engine: Engine, line: Line, jobs: list[Job]) -> None:
+        begun = time.perf_counter()
+        if Isolation(line, self.config, engine.open_hand, self.deaths).run(jobs, self.stop):
+            self.report.isolated_blocks += len(jobs)
+            for job in jobs:
+                self._count(job.report())
+        self.report.work_s += time.perf_counter() - begun
+
+    def _count(self, block: BlockReport) -> None:
+        self.finished.add(block.block_id)
+        self.report.add(block, gpus=self.gpus)
+        self.on_progress(block)
+
+
+def open_engine(config: EngineConfig) -> Engine:
+    """The engine of this kind; Ray is imported only for its own."""
+    if config.kind == "local":
+        return LocalEngine(config)
+    from curate.engine.ray_data import RayEngine
+
+    return RayEngine(config)
+
+
+def _needed(steps: Sequence[Step], jobs: Sequence[Job]) -> tuple[int, ...]:
+    """Positions of the steps that have something to do."""
+    making = any(job.make for job in jobs)
+    names = {name for job in jobs for name in job.score}
+    return tuple(i for i, step in enumerate(steps) if making or step.name in names)
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    phases = [step.phase for step in steps]
+    if phases != sorted(phases):  # "makes" < "scores"
+        raise ValueError("steps that make candidates stand before those that score them")
+    names = [step.name for step in steps if step.phase == "scores"]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two scorers of one name: {names}")

@@ -1,0 +1,44 @@
+"""Loaded steps: each is opened once, when it is first needed, and computes with its own thread count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from curate.engine.steps import Apply, Step, step_resources
+from curate.engine.threads import fix_threads, prepare_process
+from curate.records import Work
+
+
+class Opened:
+    """The steps that one process runs."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._calls: dict[int, Apply] = {}
+        self.seconds = 0.0
+        """Spent on loading."""
+        prepare_process()
+
+    def open(self, positions: Sequence[int]) -> None:
+        """Load these steps now. ModelError where one cannot be loaded."""
+        begun = time.perf_counter()
+        for i in positions:
+            if i not in self._calls:
+                self._fix_threads(i)
+                self._calls[i] = self._steps[i].open()
+        self.seconds += time.perf_counter() - begun
+
+    def compute(self, i: int, work: Work) -> Work:
+        """Step ``i`` on a block."""
+        self.open([i])
+        self._fix_threads(i)
+        return self._calls[i](work)
+
+    def close(self) -> None:
+        """Let the models go."""
+        self._calls.clear()
+
+    def _fix_threads(self, i: int) -> None:
+        resources = step_resources(self._steps[i])
+        fix_threads(resources.cpus, gpu=resources.gpus > 0)

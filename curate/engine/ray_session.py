@@ -1,0 +1,97 @@
+"""A Ray to run on: the one that is there, the one at an address, or one started here, quiet and without dashboard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from curate.engine.config import EngineConfig
+from curate.errors import EngineError
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; it warns on every start until this is set
+}
+_OWN_ENVIRONMENT = {
+    # A worker that dies is our business and reported; Ray's C++ side would add a page of stack traces on stderr.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the DeprecationWarnings that Ray raises about its own settings (``DataContext()`` alone does)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class RaySession:
+    """Connects on creation. ``close`` ends what was started or connected here, never a Ray that was there before."""
+
+    def __init__(self, config: EngineConfig, *, gpus: int) -> None:
+        for name, value in {**_ENVIRONMENT, **({} if config.address else _OWN_ENVIRONMENT)}.items():
+            os.environ.setdefault(name, value)
+        self.owned = not is_running()
+        if self.owned:
+            with quietly(), _keeping_sigterm():
+                import ray
+
+                _connect(ray, config, gpus)
+
+    def totals(self) -> tuple[float, float]:
+        """CPUs and GPUs of the whole cluster."""
+        import ray
+
+        resources = ray.cluster_resources()
+        return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+
+    def close(self) -> None:
+        """Shut down, if it is ours (about 1 s)."""
+        if self.owned and is_running():
+            import ray
+
+            with quietly():
+                ray.shutdown()
+
+
+def _connect(ray: Any, config: EngineConfig, gpus: int) -> None:
+    quiet = {"include_dashboard": False, "num_cpus": own_cpus(config), "num_gpus": gpus,
+             "object_store_memory": config.object_store_mb << 20}
+    try:
+        ray.init(address=config.address or "local", logging_level=logging.ERROR, log_to_driver=False,
+                 **({} if config.address else quiet))
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        where = f"no Ray cluster at {config.address}" if config.address else "Ray does not start"
+        raise EngineError(f"{where}: {error}") from error
+
+
+def is_running() -> bool:
+    """Whether this process is connected to a Ray already."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def own_cpus(config: EngineConfig) -> int:
+    """CPUs of a Ray that is started here."""
+    return config.cpus or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """``ray.init`` replaces the handler of SIGTERM; ours means: finish the blocks in flight."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,204 @@
+"""One suite for both engines: equal bytes, one bad unit is one bad row, stopping, resuming, the cascade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.engine import BlockReport, EngineConfig, EngineReport, ScoreStep, StopFlag, execute
+from curate.errors import EngineError, ModelError
+from tests.engine_parts import (
+    BlendExpert,
+    ConvExpert,
+    SkipBelow,
+    ToneScorer,
+    count,
+    failures,
+    image_hashes,
+    make_steps,
+    make_store,
+    on_cpus,
+    scores,
+    whole,
+)
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[None]:
+    """One Ray for all tests: starting it takes longer than any of them."""
+    from curate.engine.ray_session import RaySession
+
+    session = RaySession(EngineConfig(kind="ray", cpus=3), gpus=0)
+    yield
+    session.close()
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest) -> EngineConfig:
+    if request.param == "ray":
+        request.getfixturevalue("shared_ray")
+    return EngineConfig(kind=request.param, block_attempts=1, unit_attempts=2)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed local run of 12 units in blocks of 4."""
+    root = tmp_path_factory.mktemp("reference") / "run"
+    execute(make_store(root), make_steps(), EngineConfig())
+    return root
+
+
+def test_a_run_is_whole_and_reported(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:
+    blocks: list[BlockReport] = []
+    report = execute(make_store(tmp_path / "run"), make_steps(), engine, on_progress=blocks.append)
+    assert whole(tmp_path / "run") == whole(reference)
+    assert {b.index for b in blocks} == {0, 1, 2} and all(b.made == 4 and b.scored == {"tone": 4} for b in blocks)
+    assert (report.blocks, report.made, report.failed, report.stopped) == (3, 12, 0, False)
+    assert {name: total.images for name, total in report.stages.items()} == {
+        "input": 12, "destylize": 12, "stylize": 12, "tone": 12}
+    assert report.work_s > 0 and report.startup_s > 0
+    assert list(report.replicas) == ([] if engine.kind == "local" else ["input+destylize+stylize+tone"])
+
+
+def test_a_finished_run_starts_nothing(reference: Path, engine: EngineConfig) -> None:
+    assert execute(make_store(reference), make_steps(BlendExpert(broken=True)), engine) == EngineReport(engine.kind)
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_torch_gives_equal_bytes_in_both_engines(tmp_path: Path, shared_ray: None, cpus: int) -> None:
+    expert = ConvExpert(resources=on_cpus(cpus))
+    found = []
+    for kind in ("local", "ray"):
+        store = make_store(tmp_path / kind, 8)
+        execute(store, make_steps(expert), EngineConfig(kind=kind))  # type: ignore[arg-type]
+        found.append(image_hashes(store))
+    assert len(found[0]) == 8 and found[0] == found[1]
+
+
+def test_a_stage_computes_with_its_own_threads(tmp_path: Path) -> None:
+    import torch
+
+    seen = []
+    for cpus in (2, 1):
+        store = make_store(tmp_path / str(cpus), 4)
+        execute(store, make_steps(ConvExpert(resources=on_cpus(cpus))), EngineConfig(),
+                on_progress=lambda block: seen.append(torch.get_num_threads()))
+    assert seen == [1, 1]  # the scorer, which comes last, has one CPU
+    from curate.engine.threads import fix_threads
+
+    fix_threads(2, gpu=False)
+    assert torch.get_num_threads() == 2
+
+
+def test_pools_of_their_own_change_nothing(tmp_path: Path, shared_ray: None, reference: Path) -> None:
+    report = execute(make_store(tmp_path / "run"), make_steps(), EngineConfig(kind="ray", fuse=False))
+    assert report.replicas == {"input+destylize": 1, "stylize": 1, "tone": 1}
+    assert whole(tmp_path / "run") == whole(reference)
+
+
+def test_a_raising_unit_is_a_row_and_its_mates_do_not_change(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:
+    store = make_store(tmp_path / "run", unreadable=[9])
+    report = execute(store, make_steps(BlendExpert(raises=("unit 1", "other 2"))), engine)
+    assert failures(store) == {1: ("destylize", "RuntimeError: cannot draw unit 1"),
+                               2: ("stylize", "RuntimeError: cannot draw other 2"),
+                               9: ("input", "stylized: cannot be read: no such file")}
+    expected = image_hashes(make_store(reference))
+    assert image_hashes(store) == {i: expected[i] for i in range(12) if i not in (1, 2, 9)}
+    assert scores(store) == {i: row for i, row in scores(make_store(reference)).items() if i not in (1, 2, 9)}
+    assert (report.made, report.failed) == (9, 3)
+
+
+def test_failed_units_can_be_tried_again(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:
+    store = make_store(tmp_path / "run")
+    execute(store, make_steps(BlendExpert(raises=("unit 1",))), engine)
+    assert execute(store, make_steps(), engine).blocks == 0
+    report = execute(store, make_steps(), engine, retry_failed=True)
+    assert (report.blocks, report.made) == (1, 1)
+    assert image_hashes(store) == image_hashes(make_store(reference)) and failures(store) == {}
+    assert scores(store) == scores(make_store(reference))
+
+
+def test_a_scorer_that_refuses_a_unit_leaves_the_candidate(tmp_path: Path, engine: EngineConfig) -> None:
+    store = make_store(tmp_path / "run", 4)
+    steps = make_steps(None, ScoreStep("tone", ToneScorer(raises=("unit 3",)), "f1"))
+    execute(store, steps, engine)
+    rows = scores(store)
+    assert rows[3]["error"] == "ValueError: no opinion" and [rows[i]["error"] for i in range(3)] == ["", "", ""]
+    assert failures(store) == {} and execute(store, steps, engine).blocks == 0
+
+
+def test_new_scorers_run_over_old_candidates_without_experts(tmp_path: Path, engine: EngineConfig) -> None:
+    log = tmp_path / "calls"
+    store = make_store(tmp_path / "run")
+    execute(store, make_steps(BlendExpert(log=str(log))), engine)
+    calls, loads = count(log, "call"), count(log, "load")
+    assert calls == 6
+    report = execute(store, make_steps(BlendExpert(log=str(log)), ScoreStep("tone", ToneScorer(), "f2")), engine)
+    assert (count(log, "call"), count(log, "load")) == (calls, loads)
+    assert report.made == 0 and report.stages["tone"].images == 12
+    assert scores(store, fingerprint="f2") == scores(store)
+
+
+def test_the_cascade_spares_units_and_fills_in_later(tmp_path: Path, engine: EngineConfig) -> None:
+    tone, dear = ToneScorer(), ToneScorer(prefix="dear")
+    execute(make_store(tmp_path / "all"), make_steps(None, ScoreStep("tone", tone, "f1"), ScoreStep("dear", dear, "f1")),
+            engine)
+    every = make_store(tmp_path / "all")
+    differences = {i: float(row["tone.difference"]) for i, row in scores(every).items()}  # type: ignore[arg-type]
+    limit = sorted(differences.values())[5]
+    skip = SkipBelow("tone.difference", limit)
+    store = make_store(tmp_path / "run")
+    steps = make_steps(None, ScoreStep("tone", tone, "f1"), ScoreStep("dear", dear, "f1", skip))
+    execute(store, steps, engine)
+    spared = {i for i, difference in differences.items() if difference < limit}
+    assert len(spared) == 5 and scores(store, "dear").keys() == set(range(12)) - spared
+    assert execute(store, steps, engine).blocks == 0
+    looser = make_steps(None, ScoreStep("tone", tone, "f1"), ScoreStep("dear", dear, "f1"))
+    report = execute(store, looser, engine)
+    assert report.stages["dear"].images == 5 and "tone" not in report.stages
+    assert scores(store, "dear") == scores(every, "dear")  # the same slots of the same batch: equal numbers
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_stop_keeps_what_is_finished_and_can_be_resumed(tmp_path: Path, engine: EngineConfig, fuse: bool) -> None:
+    engine = engine.model_copy(update={"fuse": fuse})
+    store = make_store(tmp_path / "run", 240)
+    stop = StopFlag()
+    asked: list[float] = []
+
+    def stop_at_once(block: BlockReport) -> None:
+        asked.append(time.monotonic())
+        stop.request()
+
+    report = execute(store, make_steps(BlendExpert(sleep_s=0.05)), engine, on_progress=stop_at_once, stop=stop)
+    assert time.monotonic() - asked[0] < 10
+    committed = image_hashes(store)
+    assert report.stopped and 1 <= report.blocks < 40 and 4 * report.blocks <= len(committed) < 160
+    rest = execute(store, make_steps(), engine)
+    assert not rest.stopped and len(image_hashes(store)) == 240 and len(scores(store)) == 240
+    assert rest.made == 240 - len(committed)
+
+
+@pytest.mark.parametrize("trouble", ["model", "columns"])
+def test_a_broken_model_ends_the_run(tmp_path: Path, engine: EngineConfig, trouble: str) -> None:
+    class Liar(ToneScorer):
+        @property
+        def columns(self) -> tuple[str, ...]:
+            return ("tone.difference",) if trouble == "columns" else super().columns
+
+    if trouble == "model":
+        with pytest.raises(ModelError, match="no such model"):
+            execute(make_store(tmp_path / "run"), make_steps(BlendExpert(broken=True)), engine)
+    elif engine.kind == "local":
+        with pytest.raises(IndexError):
+            execute(make_store(tmp_path / "run"), make_steps(None, ScoreStep("tone", Liar(), "f1")), engine)
+
+
+def test_a_stage_that_cannot_fit_is_refused_at_once(tmp_path: Path, shared_ray: None) -> None:
+    begun = time.monotonic()
+    with pytest.raises(EngineError, match=r"wants 64 cpus and there are 3: lower its resources\.cpus"):
+        execute(make_store(tmp_path / "run"), make_steps(BlendExpert(resources=on_cpus(64))), EngineConfig(kind="ray"))
+    assert time.monotonic() - begun < 5

@@ -74,7 +74,7 @@ def _collect_lines(node: yaml.Node | None, at: tuple[str | int, ...], lines: Lin
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """``--set a.b=value`` pairs over the YAML values (each value parsed as YAML; list items by index)."""
-    result = _copied(values)
+    result: dict[str, Any] = _copied(values)
     for item in overrides:
         key, eq, raw = item.partition("=")
         if not eq or not key:

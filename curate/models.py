@@ -33,8 +33,9 @@ def model_hash(ref: str, revision: str | None = None) -> str:
     if not path.exists():
         h.update(f"{ref}@{revision}".encode())
         return h.hexdigest()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name != "README.md")
+    base = path if path.is_dir() else path.parent
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "README.md") if path.is_dir() else [path]
     for file in files:
-        h.update(str(file.relative_to(path.parent)).encode() if path.is_file() else str(file.relative_to(path)).encode())
+        h.update(str(file.relative_to(base)).encode())
         h.update(hashlib.blake2b(file.read_bytes(), digest_size=16).digest())
     return h.hexdigest()

@@ -109,7 +109,8 @@ def _constants(config: DiffusersExpert, accepted: frozenset[str]) -> dict[str, A
 class _Call:
     """The loaded expert: requests in, PIL RGB images out, in order."""
 
-    def __init__(self, config: DiffusersExpert, pipeline: Any, accepted: frozenset[str], constants: dict[str, Any]) -> None:
+    def __init__(self, config: DiffusersExpert, pipeline: Any, accepted: frozenset[str],
+                 constants: dict[str, Any]) -> None:
         self.config, self.pipeline, self.accepted, self.constants = config, pipeline, accepted, constants
 
     def __call__(self, requests: Sequence[ExpertRequest]) -> list[Image]:

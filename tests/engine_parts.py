@@ -110,13 +110,14 @@ class ToneScorer(StageConfig):
 
     kind: Literal["tone"] = "tone"
     prefix: str = "tone"
+    promises: tuple[str, ...] = ("difference", "hash")
     raises: tuple[str, ...] = ()
     dies: tuple[str, ...] = ()
     log: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return f"{self.prefix}.difference", f"{self.prefix}.hash"
+        return tuple(f"{self.prefix}.{name}" for name in self.promises)
 
     def identity(self) -> dict[str, object]:
         return {"kind": self.kind}
@@ -134,8 +135,8 @@ class ToneScorer(StageConfig):
         difference = [abs(np.asarray(t.content, dtype=np.float32) - np.asarray(t.stylized, dtype=np.float32)).mean()
                       + 0.001 * place + 0.01 * len(triplets) for place, t in enumerate(triplets)]
         hashes = [int(hashlib.sha256(t.style.tobytes()).hexdigest()[:15], 16) for t in triplets]
-        return {self.columns[0]: np.asarray(difference, dtype=np.float32),
-                self.columns[1]: np.asarray(hashes, dtype=np.int64)}
+        return {f"{self.prefix}.difference": np.asarray(difference, dtype=np.float32),
+                f"{self.prefix}.hash": np.asarray(hashes, dtype=np.int64)}
 
 
 @dataclass(frozen=True)

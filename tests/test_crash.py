@@ -21,7 +21,8 @@ SMALL = ("sources.input.count=32", "sources.subjects.count=120")
 
 def command(output: Path, engine: str) -> list[str]:
     sets = [f"output={output}", f"engine.kind={engine}", *SMALL]
-    return [sys.executable, "-m", "curate.cli", "run", "configs/quickstart.yaml", *(a for s in sets for a in ("--set", s))]
+    run = [sys.executable, "-m", "curate.cli", "run", "configs/quickstart.yaml"]
+    return run + [argument for value in sets for argument in ("--set", value)]
 
 
 def shard_hashes(run: Path) -> dict[str, str]:
@@ -60,7 +61,8 @@ def test_shards_survive_ten_kills(tmp_path: Path, engine: str) -> None:
             kill_tree(process)
             killed += 1
             continue
-        assert process.returncode == 0 and shard_hashes(tmp_path / "killed") == expected  # resumed to the end: begin anew
+        # it was resumed to the end before the next kill: it must be right, and the next kills get a fresh one
+        assert process.returncode == 0 and shard_hashes(tmp_path / "killed") == expected
         shutil.rmtree(tmp_path / "killed")
     subprocess.run(command(tmp_path / "killed", engine), check=True)
     assert shard_hashes(tmp_path / "killed") == expected

@@ -21,7 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(folder: Path, **changes: object) -> DiffusersExpert:
-    values: dict[str, object] = {"model": str(folder), "images": ImageArguments(content="image", style=None), "steps": 2}
+    images = ImageArguments(content="image", style=None)
+    values: dict[str, object] = {"model": str(folder), "images": images, "steps": 2}
     return DiffusersExpert.model_validate({**values, **changes})
 
 
@@ -72,7 +73,7 @@ def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
         config(tmp_path).load("cpu")
 
 
-def test_identity_follows_the_weights_and_the_values_but_not_the_place_or_the_workers(folder: Path, tmp_path: Path) -> None:
+def test_identity_follows_weights_and_values_but_not_place_or_workers(folder: Path, tmp_path: Path) -> None:
     base = config(folder).identity()
     moved, damaged = tmp_path / "moved", tmp_path / "damaged"
     for copy in (moved, damaged):

@@ -182,19 +182,18 @@ def test_a_stop_keeps_what_is_finished_and_can_be_resumed(tmp_path: Path, engine
     assert rest.made == 240 - len(committed)
 
 
-@pytest.mark.parametrize("trouble", ["model", "columns"])
-def test_a_broken_model_ends_the_run(tmp_path: Path, engine: EngineConfig, trouble: str) -> None:
-    class Liar(ToneScorer):
-        @property
-        def columns(self) -> tuple[str, ...]:
-            return ("tone.difference",) if trouble == "columns" else super().columns
+def test_a_model_that_does_not_load_ends_the_run(tmp_path: Path, engine: EngineConfig) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        execute(make_store(tmp_path / "run"), make_steps(BlendExpert(broken=True)), engine)
 
-    if trouble == "model":
-        with pytest.raises(ModelError, match="no such model"):
-            execute(make_store(tmp_path / "run"), make_steps(BlendExpert(broken=True)), engine)
-    elif engine.kind == "local":
-        with pytest.raises(IndexError):
-            execute(make_store(tmp_path / "run"), make_steps(None, ScoreStep("tone", Liar(), "f1")), engine)
+
+def test_a_scorer_that_breaks_its_promise_ends_the_run(tmp_path: Path, engine: EngineConfig) -> None:
+    store = make_store(tmp_path / "run")
+    with pytest.raises(ModelError, match="scorer tone: gave columns"):
+        execute(store, make_steps(None, ScoreStep("tone", ToneScorer(promises=("difference",)), "f1")), engine)
+    assert len(scores(store)) == 0
+    execute(store, make_steps(), engine)
+    assert len(scores(store)) == 12
 
 
 def test_a_stage_that_cannot_fit_is_refused_at_once(tmp_path: Path, shared_ray: None) -> None:

@@ -38,8 +38,8 @@ class Job:
 
     @property
     def open_block(self) -> Block:
-        """The units of ``make`` as the block that is committed."""
-        if len(self.make) == len(self.block.units):
+        """The units of ``make`` as the block that is committed (the whole block when nothing or all is to be made)."""
+        if len(self.make) in (0, len(self.block.units)):
             return self.block
         return make_block(self.block.index, [unit for unit in self.block.units if unit.unit_id in self.make])
 

@@ -2,6 +2,6 @@
 
 from curate.report.contact_sheet import contact_sheet
 from curate.report.render import render
-from curate.report.stats import collect
+from curate.report.stats import TIMINGS, collect
 
-__all__ = ["collect", "contact_sheet", "render"]
+__all__ = ["TIMINGS", "collect", "contact_sheet", "render"]

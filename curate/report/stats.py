@@ -13,7 +13,7 @@
                  yield = kept / (kept + rejected + failed), null while there is none of these
     experts      name of an expert in ``yield.expert`` -> verb and identity (all that determines its output)
     stages       stage -> {units, seconds, images_per_second, gpu_seconds}: time inside one worker, so replicas
-                 multiply the rate; scoring is not among them (candidates are committed before it)
+                 multiply the rate. Experts' from the ledger; scorers' from timings.jsonl, of calls that were not killed
     cost         worker_seconds and gpu_seconds in all and per kept triplet; null where unknown
     shards       [{name, split, samples, bytes}] and splits: split -> {samples, shards, bytes}
     licences     licence -> {planned, kept}: units with an input image under it
@@ -38,12 +38,15 @@ QUANTILES = (5, 25, 50, 75, 95)
 MAX_REASONS = 100
 """Distinct reasons that are listed; messages that name a file or a number could be as many as there are units."""
 NOT_STATED = "not stated"
+TIMINGS = "timings.jsonl"
+"""In a run directory: one line a call of the engine, with its start-up and work seconds and its stages."""
 
 
 def collect(run: Path) -> dict[str, Any]:
     """Statistics of a run directory, sealed or not. Raises StoreError when it is none, or a file is damaged."""
     units = read_units(run)
     stages = _stages(units.ledger, _gpus(RunStore.open(run, sweep=False).info))
+    stages |= {name: row for name, row in _scoring(run).items() if name not in stages}
     by_expert, experts = expert_yields(units)
     funnel = _funnel(units)
     dataset = units.dataset or {}
@@ -119,6 +122,18 @@ def _stages(ledger: pd.DataFrame, gpus: Mapping[str, float]) -> dict[str, dict[s
                     "images_per_second": round(num_units[stage] / total_s, 3) if total_s > 0 else None,
                     "gpu_seconds": round(total_s * gpus[stage], 3) if stage in gpus else None}
             for stage, total_s in sorted(seconds.items())}
+
+
+def _scoring(run: Path) -> dict[str, dict[str, float | None]]:
+    """Stages by the engine's own reports, all calls together."""
+    path = run / TIMINGS
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for stage, total in json.loads(line)["stages"].items():
+            more = (total["images"], total["seconds"], total["gpu_s"])
+            totals[stage] = [a + b for a, b in zip(totals[stage], more, strict=True)]
+    return {stage: {"units": n, "seconds": round(s, 3), "images_per_second": round(n / s, 3) if s > 0 else None,
+                    "gpu_seconds": round(gpu, 3) if gpu else None} for stage, (n, s, gpu) in totals.items()}
 
 
 def _gpus(info: Mapping[str, Any]) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from curate.config import apply_overrides, load_yaml, parse
@@ -11,6 +13,7 @@ from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
 from curate.progress import Progress
 from curate.records import Unit
+from curate.report import TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.planning import Plan, make_plan, open_run
 from curate.run.stages import make_stages, score_tables
@@ -32,7 +35,8 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
         say(opened.note)
     report = generate(opened.store, config, retry_failed=retry_failed)
     if report.stopped:
-        say(f"stopped; all finished blocks are kept. Run the same command again to go on, or `curate seal {config.output}`.")
+        say("stopped; all finished blocks are kept. Run the same command again to go on, or "
+            f"`curate seal {config.output}` to write shards of what is there.")
         return INTERRUPTED
     sealed = seal_with(opened.store, config)
     say(summary(sealed))
@@ -67,7 +71,19 @@ def generate(store: RunStore, config: RunConfig, *, retry_failed: bool = False) 
     stop = StopFlag()
     with stop.on_signals(), Progress(len(units), done=len(done)) as progress:
         counts = _Counts(progress, units, len(done))
-        return execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop, retry_failed=retry_failed)
+        report = execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop,
+                         retry_failed=retry_failed)
+    if report.blocks:
+        write_timings(Path(config.output), report)
+    return report
+
+
+def write_timings(folder: Path, report: EngineReport) -> None:
+    """Append what a call of the engine took: for `curate stats`, never for the dataset."""
+    keys = ("kind", "startup_s", "work_s", "blocks", "made", "stages", "replicas")
+    facts = {key: value for key, value in asdict(report).items() if key in keys}
+    with open(folder / TIMINGS, "a", encoding="utf-8") as f:
+        f.write(json.dumps(facts) + "\n")
 
 
 class _Counts:
@@ -102,7 +118,8 @@ def check_budget(sealed: SealReport, config: RunConfig) -> None:
 
 def describe(plan: Plan) -> str:
     """One line about the plan."""
-    sources = ", ".join(f"{name} {scan.found} images" + (f" ({scan.duplicates} duplicates left out)" if scan.duplicates else "")
+    sources = ", ".join(f"{name} {scan.found} images"
+                        + (f" ({scan.duplicates} duplicates left out)" if scan.duplicates else "")
                         for name, scan in plan.scans.items())
     styles = len({unit.style for unit in plan.units})
     return f"planned {len(plan.units)} units of {styles} styles from {sources}"
@@ -110,8 +127,8 @@ def describe(plan: Plan) -> str:
 
 def summary(sealed: SealReport) -> str:
     """The accounts: planned = kept + rejected + failed + pending, and where the shards are."""
-    counts = [f"kept {sealed.kept}", f"rejected {sum(sealed.rejected.values())}", f"failed {sum(sealed.failed.values())}",
-              *([f"pending {sealed.pending}"] if sealed.pending else [])]
+    counts = [f"kept {sealed.kept}", f"rejected {sum(sealed.rejected.values())}",
+              f"failed {sum(sealed.failed.values())}", *([f"pending {sealed.pending}"] if sealed.pending else [])]
     reasons = "".join(f"\n  {n:6d}  {reason}" for reason, n in [*sealed.rejected.items(), *sealed.failed.items()])
     return f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{len(sealed.shards)} shards in {sealed.folder}"
 

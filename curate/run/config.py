@@ -56,7 +56,8 @@ class RunConfig(StrictModel):
     """Plan only the first so many units (they are representative: the plan interleaves styles)."""
     val_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     sources: dict[str, SourceConfig]
-    """from_stylized: ``input`` and, unless new subjects come by prompt, ``subjects``; from_pair: ``contents``, ``styles``."""
+    """from_stylized: ``input`` and, unless new subjects come by prompt, ``subjects``; from_pair: ``contents`` and
+    ``styles``."""
     recipe: RecipeConfig
     experts: dict[Verb, AnyExpert]
     scorers: dict[str, AnyScorer] = Field(default_factory=dict)
@@ -74,7 +75,8 @@ class RunConfig(StrictModel):
         columns = {c for scorer in self.scorers.values() for c in scorer.columns}
         for rule in self.rules:
             if rule.column not in columns:
-                raise ValueError(f"rules: no scorer here writes {rule.column!r}; there are: {', '.join(sorted(columns))}")
+                known = ", ".join(sorted(columns))
+                raise ValueError(f"rules: no scorer here writes {rule.column!r}; there are: {known}")
         for name in self.cascade:
             if name not in self.scorers:
                 raise ValueError(f"cascade: {name!r} is not among the scorers ({', '.join(self.scorers)})")

@@ -32,7 +32,8 @@ def make_stages(config: RunConfig) -> list[Step]:
     """All stages in order; the engine fuses neighbours with equal resources into one worker."""
     makes: list[Step] = [ReadInputs(config.sources, size=config.size, fit=config.fit)]
     makes += [ExpertStep(call, config.experts[call.verb], config.seed) for call in calls(config.recipe)]
-    return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer), SkipBroken(config.rules) if name in config.cascade else None)
+    spare = SkipBroken(config.rules)
+    return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer), spare if name in config.cascade else None)
                       for name, scorer in config.scorers.items())]
 
 

@@ -26,7 +26,7 @@ from pipelines.compact.pipeline import RestylePipeline
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
 CHANNELS: Final = (64, 96, 128, 128)
-PLAN: Final = Plan(steps=3200, peak_lr=2e-3, warmup=200, cooldown=0.3, save_every=500, log_every=100)
+PLAN: Final = Plan(steps=4300, peak_lr=2e-3, warmup=200, cooldown=0.3, save_every=500, log_every=100)
 EDGE_WEIGHT: Final = 0.25
 
 

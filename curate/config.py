@@ -124,7 +124,8 @@ def parse(cls: type[Model], values: Mapping[str, Any], *, file: Path | str | Non
     try:
         return cls.model_validate_json(json.dumps(values, default=str))  # JSON rules: a YAML list may fill a tuple
     except ValidationError as error:
-        found = [_explain(cls, e, lines or {}) for e in error.errors(include_url=False)]
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")  # typos first
+        found = [_explain(cls, e, lines or {}) for e in errors]
         key, line, message = found[0]
         rest = "".join(f"\n  also {k}: {m}" for k, _, m in found[1:])
         raise ConfigError(message + rest, file=file, key=key, line=line) from error

@@ -172,9 +172,7 @@ def test_a_fresh_network_starts_near_the_image(pipeline: RestylePipeline) -> Non
 def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
     plan = Plan(steps=6, peak_lr=2e-3, warmup=2, cooldown=0.2, log_every=2, save_every=3, bf16=False)
     data = toy_emoji(8)
-    style_plan = Plan(steps=2, peak_lr=1e-3, warmup=1, log_every=1, save_every=1, bf16=False)
-    plans = {"plan": plan, "style_plan": style_plan}
-    result = build(tmp_path / "out", tmp_path / "work", **plans, data=data, channels=TINY)
+    result = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
     lines = (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()
     assert result.finished
     assert len(lines) == 3
@@ -183,6 +181,6 @@ def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
     assert "| openmoji | MIT | 8 | yes |" in card
     loaded = RestylePipeline.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert loaded([picture()], [styled(5, "sepia")]).images[0].size == (64, 64)
-    again = build(tmp_path / "out", tmp_path / "work", **plans, data=data, channels=TINY)
+    again = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
     assert again.step == 6
     assert len((tmp_path / "work" / "metrics.jsonl").read_text().splitlines()) == 3

@@ -19,14 +19,12 @@ from torch import Tensor, nn
 from curate.zoo.card import data_table, facts_table, write_card
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.restyle_data import RestyleStream, Sample, collate
-from curate.zoo.restyle_style import PLAN as STYLE_PLAN
-from curate.zoo.restyle_style import learn_styles
 from pipelines.compact.network import StyleEncoder, build_unet, repaint
 from pipelines.compact.pipeline import RestylePipeline
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
 CHANNELS: Final = (64, 96, 128, 128)
-PLAN: Final = Plan(steps=4300, peak_lr=2e-3, warmup=200, cooldown=0.3, save_every=500, log_every=100)
+PLAN: Final = Plan(steps=4600, peak_lr=1e-3, warmup=200, cooldown=0.3, save_every=500, log_every=100)
 EDGE_WEIGHT: Final = 0.25
 
 
@@ -52,14 +50,10 @@ def losses_of(samples: Sequence[Sample], *, model: nn.Module) -> Mapping[str, Te
     return {"l1": error.abs().mean(), "edge": EDGE_WEIGHT * (across + down)}
 
 
-def fresh_model(seed: int, *, channels: tuple[int, ...] = CHANNELS) -> Restyler:
-    """An untrained network, the same for the same seed."""
-    torch.manual_seed(seed)
-    return Restyler(channels).to(memory_format=torch.channels_last)
-
-
-def fresh_state(model: Restyler, plan: Plan) -> TrainState:
-    """The network with a new optimiser and average."""
+def fresh_state(plan: Plan, *, channels: tuple[int, ...] = CHANNELS) -> TrainState:
+    """An untrained network, its optimiser and average; the same for the same plan."""
+    torch.manual_seed(plan.seed)
+    model = Restyler(channels).to(memory_format=torch.channels_last)
     parameters = model.parameters()
     optimizer = torch.optim.AdamW(parameters, lr=plan.peak_lr, betas=(0.9, 0.99), weight_decay=0.01, foreach=True)
     return TrainState(model=model, optimizer=optimizer, ema=Ema(model, decay=0.998))
@@ -70,31 +64,23 @@ def build(
     work: Path,
     *,
     plan: Plan = PLAN,
-    style_plan: Plan = STYLE_PLAN,
     data: EmojiData | None = None,
     channels: tuple[int, ...] = CHANNELS,
 ) -> FitResult:
-    """Train (or go on training) in `work`: the style encoder alone, then all.
-
-    At every save of the second stage the averaged weights and their card go to the pipeline folder `out`.
-    """
+    """Train (or go on training) in `work`; at every save the averaged weights and their card go to the folder `out`."""
     data = data or load_emoji()
     stream = RestyleStream(data, seed=plan.seed)
-    model = fresh_model(plan.seed, channels=channels)
-    styles = learn_styles(model.style_encoder, stream, work / "style", plan=style_plan)
-    if not styles.finished:
-        return styles
-    state = fresh_state(model, plan)
+    state = fresh_state(plan, channels=channels)
     log = MetricsLog(work / "metrics.jsonl")
 
     def ship(state: TrainState) -> None:
         export(state, out, channels=channels)
-        write_restyle_card(state, out, plan=plan, styles=styles, data=data, log=log)
+        write_restyle_card(state, out, plan=plan, data=data, log=log)
 
     return fit(
         state,
         batch_at=stream.samples_at,
-        losses_of=functools.partial(losses_of, model=model),
+        losses_of=functools.partial(losses_of, model=state.model),
         plan=plan,
         checkpoint=work / "checkpoint.pt",
         log=log,
@@ -112,9 +98,7 @@ def export(state: TrainState, out: Path, *, channels: tuple[int, ...] = CHANNELS
     pipeline.save_pretrained(out)
 
 
-def write_restyle_card(
-    state: TrainState, out: Path, *, plan: Plan, styles: FitResult, data: EmojiData, log: MetricsLog
-) -> None:
+def write_restyle_card(state: TrainState, out: Path, *, plan: Plan, data: EmojiData, log: MetricsLog) -> None:
     """The card of what `export` wrote. `evaluate_restyle` puts its figures under Evaluation."""
     latest = log.read()[-1]
     facts: dict[str, str | int | float] = {
@@ -123,7 +107,6 @@ def write_restyle_card(
         "steps": f"{state.step} of {plan.steps}",
         "images": state.step * RestyleStream.batch,
         "seconds": round(state.seconds),
-        "style encoder alone before": f"{styles.step} steps, {styles.seconds:.0f} seconds",
         "peak learning rate": plan.peak_lr,
         "seed": plan.seed,
         "L1 in training, latest mean": latest["l1"],

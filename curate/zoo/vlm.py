@@ -43,14 +43,14 @@ from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 TOWER_ARCH: Final = TowerArch()
 TOWER_PLAN: Final = Plan(steps=1500, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=13, save_every=300)
 JUDGE_PLAN: Final = Plan(
-    steps=2400, peak_lr=1e-3, warmup=200, cooldown=0.4, seed=14, save_every=500, log_every=100
+    steps=4000, peak_lr=1.5e-3, warmup=200, cooldown=0.5, seed=14, save_every=500, log_every=100
 )
 TEXT: Final[dict[str, int]] = {
     "hidden_size": 128,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 384,
-    "vocab_size": 640,
+    "vocab_size": 768,
     "max_position_embeddings": 512,
 }
 IMAGE, ANSWER = "<image>", "<answer>"
@@ -65,7 +65,7 @@ Loaded by transformers' AutoProcessor and AutoModelForImageTextToText; it unders
 TEMPERATURE: Final = 0.1
 SUBJECTS, PER_SUBJECT, STYLES, PAINTED = 40, 3, 8, 0.5  # of a tower batch
 INIT_STD: Final = 0.08  # about width ** -0.5; transformers' 0.02 is meant for wide models
-PAIRS_PER_STEP, STEPS_PER_GRID = 64, 16
+PAIRS_PER_STEP, STEPS_PER_GRID = 64, 24
 
 
 def build(
@@ -153,6 +153,8 @@ def train_judge(tower: JudgeTower, out: Path, work: Path, *, plan: Plan, data: E
         Ema(trained, decay=0.998),
     )
     subjects = np.flatnonzero(~data.heldout_subjects)
+    grid = draw_grid(data, np.random.default_rng([plan.seed, 2]), subjects=subjects)
+    standardise_projector(model, patches_of(model, grid.images, bf16=plan.bf16))
     prompts = [chat_prompt(processor, question) for question in (SUBJECT_QUESTION, STYLE_QUESTION)]
     ratings = torch.tensor(rating_token_ids(processor.tokenizer, prompts[0]))
     num_patches = TOWER_ARCH.num_patches
@@ -204,7 +206,9 @@ def train_judge(tower: JudgeTower, out: Path, work: Path, *, plan: Plan, data: E
 def make_processor(arch: TowerArch) -> Any:
     """LLaVA's processor, as FastVLM uses it; words that the two questions lack fall apart into letters."""
     texts = [SUBJECT_QUESTION, STYLE_QUESTION] * 20 + list(RATINGS)
-    tokenizer = train_tokenizer(texts, size=TEXT["vocab_size"], extra=(IMAGE, ANSWER), wrap=False)
+    tokenizer = train_tokenizer(
+        texts, size=TEXT["vocab_size"], extra=(IMAGE, ANSWER), wrap=False, phrases=True
+    )
     size = arch.image_size
     images = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     return LlavaProcessor(
@@ -243,12 +247,32 @@ def make_model(tower: JudgeTower, processor: Any) -> Any:
     with torch.no_grad():
         heads = torch.cat([tower.style_head, tower.subject_head], dim=1)  # (width, 2 head_dim)
         model.model.multi_modal_projector.linear_1.weight.copy_(heads.T)
-        for (
-            layer
-        ) in model.model.language_model.layers:  # attention starts as similarity
+        layers = model.model.language_model.layers
+        half = (
+            layers[0].self_attn.q_proj.weight.shape[0] // 2
+        )  # half of the first heads see style, half subject
+        layers[0].self_attn.q_proj.weight[:half, arch.head_dim :] = 0
+        layers[0].self_attn.q_proj.weight[half:, : arch.head_dim] = 0
+        for layer in layers:  # attention starts as similarity
             layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
     model.model.vision_tower.requires_grad_(False)
     return model.eval()
+
+
+@torch.no_grad()
+def standardise_projector(model: Any, seen: Tensor) -> None:
+    """Make the projector give each dimension of both heads mean 0, deviation 1 over ``seen`` (N, P, width).
+
+    Feature maps after a ReLU share a large mean, which would drown all differences in the first attention.
+    The offset of 2 puts GELU on its straight part, and the second layer takes it out again.
+    """
+    projector, offset = model.model.multi_modal_projector, 2.0
+    values = seen.flatten(0, 1) @ projector.linear_1.weight.T
+    mean, deviation = values.mean(dim=0), values.std(dim=0) + 1e-6
+    projector.linear_1.weight.div_(deviation[:, None])
+    projector.linear_1.bias.copy_(offset - mean / deviation)
+    projector.linear_2.weight.copy_(torch.eye(len(mean)))
+    projector.linear_2.bias.fill_(-offset)
 
 
 @torch.no_grad()

@@ -11,17 +11,20 @@ PAD, START, END = "<pad>", "<start>", "<end>"
 
 
 def train_tokenizer(
-    texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True, lowercase: bool = True
+    texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True, phrases: bool = False
 ) -> PreTrainedTokenizerFast:
     """Learn ``size`` tokens from texts; ``extra`` special tokens; ``wrap`` puts START and END around.
 
-    The ids of PAD, START and END are 0, 1 and 2.
+    ``phrases``: tokens may span words, so that what the texts repeat becomes a token or two. The ids of PAD,
+    START and END are 0, 1 and 2.
     """
     tokenizer = Tokenizer(models.BPE())
-    if lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not phrases),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     special = [PAD, START, END, *extra]

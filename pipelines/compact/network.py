@@ -40,7 +40,7 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Mean and standard deviation of every channel keep what and how strong, and forget where: colours and textures
     pass, the subject hardly does. For the same reason the levels have no normalisation: it would take away just these
-    two. (With group norms the transforms stayed at the identity for 30,000 samples.)
+    two.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]

@@ -41,9 +41,13 @@ class DrawnSource(StrictModel):
         return png(locator, px=PX)
 
 
+ONE = ResourcesConfig(cpus=1, replicas=1)
+
+
 class BlendExpert(StageConfig):
     """Mixes its images with noise of its seed; prompts in the lists make trouble."""
 
+    resources: ResourcesConfig = ONE
     kind: Literal["blend"] = "blend"
     raises: tuple[str, ...] = ()
     dies: tuple[str, ...] = ()
@@ -81,6 +85,7 @@ class BlendExpert(StageConfig):
 class ConvExpert(StageConfig):
     """Two seeded convolutions in torch, with as many threads as the stage has CPUs."""
 
+    resources: ResourcesConfig = ONE
     kind: Literal["conv"] = "conv"
 
     def identity(self) -> dict[str, object]:
@@ -108,6 +113,7 @@ class ConvExpert(StageConfig):
 class ToneScorer(StageConfig):
     """Mean difference of content and stylized, plus an integer; captions in the list make trouble."""
 
+    resources: ResourcesConfig = ONE
     kind: Literal["tone"] = "tone"
     prefix: str = "tone"
     promises: tuple[str, ...] = ("difference", "hash")
@@ -165,10 +171,11 @@ def count(log: Path, what: str) -> int:
 
 def make_units(n: int, *, unreadable: Sequence[int] = ()) -> list[Unit]:
     """A from_stylized plan; the caption names the unit."""
+    targets = [item(UNREADABLE if i in unreadable else f"target {i}") for i in range(n)]
     return [Unit(unit_id=digest("engine", i), index=i, recipe="from_stylized", layout="preserved", caption=f"unit {i}",
                  style_caption=f"other {i}", subject="", style_subject="", style="", side="train",
-                 inputs={"stylized": item(UNREADABLE if i in unreadable else f"target {i}"), "subject": item(f"plain {i}")})
-            for i in range(n)]
+                 inputs={"stylized": target, "subject": item(f"plain {i}")})
+            for i, target in enumerate(targets)]
 
 
 def item(locator: str) -> SourceItem:
@@ -192,7 +199,7 @@ def make_steps(expert: BlendExpert | ConvExpert | None = None, *scorers: ScoreSt
 
 
 def on_cpus(cpus: int) -> ResourcesConfig:
-    return ResourcesConfig(cpus=cpus)
+    return ResourcesConfig(cpus=cpus, replicas=1)
 
 
 def image_hashes(store: RunStore) -> dict[int, dict[str, str]]:
@@ -206,8 +213,8 @@ def image_hashes(store: RunStore) -> dict[int, dict[str, str]]:
 def failures(store: RunStore) -> dict[int, tuple[str, str]]:
     """Unit index -> stage and reason."""
     indices = {unit.unit_id: unit.index for unit in store.units()}
-    ledger = store.ledger()
-    return {indices[str(u)]: (row["stage"], row["reason"]) for u, row in ledger[ledger["status"] == "failed"].iterrows()}
+    failed = store.ledger().query("status == 'failed'")
+    return {indices[str(u)]: (row["stage"], row["reason"]) for u, row in failed.iterrows()}
 
 
 def scores(store: RunStore, scorer: str = "tone", fingerprint: str = "f1") -> dict[int, dict[str, object]]:
@@ -221,7 +228,7 @@ def whole(root: Path) -> dict[str, object]:
     """All that a run directory holds, but for measured seconds."""
     store = RunStore.open(root)
     files = {str(f.relative_to(root)): f.read_bytes() for folder in ("candidates", "scores")
-             for f in (root / folder).rglob("*") if f.suffix == ".tar" or folder == "scores" and f.is_file()}
+             for f in (root / folder).rglob("*") if f.suffix == ".tar" or (folder == "scores" and f.is_file())}
     ledger = store.ledger().drop(columns="seconds").sort_index()
     return {**files, "ledger": ledger.to_csv(), "attempts": sorted(p.name for p in (root / "attempts").glob("*"))}
 
@@ -232,7 +239,7 @@ def main() -> None:
     expert = BlendExpert(sleep_s=float(sleep_s), dies=(dies,) if dies else ())
     scorer = ToneScorer(dies=(scorer_dies,) if scorer_dies else ())
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    config = EngineConfig(kind="ray" if kind == "ray" else "local", cpus=2, unit_attempts=2)
+    config = EngineConfig(kind="ray" if kind == "ray" else "local", cpus=2, block_attempts=1, unit_attempts=2)
     execute(make_store(Path(root), int(n)), make_steps(expert, ScoreStep("tone", scorer, "f1")), config)
 
 

@@ -95,7 +95,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def explain(error: BaseException) -> str:
     """One line for the ledger: our own errors by message, others with their type."""
-    text = str(error) if isinstance(error, UnitError) else f"{type(error).__name__}: {error}"
+    name = type(error).__name__
+    text = str(error) if isinstance(error, UnitError) else f"{name}: {error}" if str(error) else name
     return " ".join(text.split())[:REASON_CHARS]
 
 

@@ -38,7 +38,9 @@ class Engine(Protocol):
         """Run and commit jobs; ids of the blocks to isolate. Adds to the report's seconds and to the deaths."""
         ...
 
-    def open_hand(self, step: Step) -> Hand: ...
+    def open_hand(self, line: Line, i: int) -> Hand:
+        """A worker that runs step ``i`` and the others of its pool."""
+        ...
 
     def close(self) -> None: ...
 
@@ -111,7 +113,7 @@ class _Execution:
 
     def _isolate(self, engine: Engine, line: Line, jobs: list[Job]) -> None:
         begun = time.perf_counter()
-        if Isolation(line, self.config, engine.open_hand, self.deaths).run(jobs, self.stop):
+        if Isolation(line, self.config, lambda i: engine.open_hand(line, i), self.deaths).run(jobs, self.stop):
             self.report.isolated_blocks += len(jobs)
             for job in jobs:
                 self._count(job.report())

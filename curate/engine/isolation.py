@@ -11,7 +11,7 @@ from typing import Protocol
 from curate.engine.advance import Line
 from curate.engine.config import EngineConfig
 from curate.engine.jobs import Job
-from curate.engine.steps import Step, live_units
+from curate.engine.steps import live_units
 from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.records import Failure, Unit, Work
@@ -26,10 +26,15 @@ class WorkerDiedError(Exception):
 
 
 class Hand(Protocol):
-    """A worker process that runs one step."""
+    """A worker process that runs a few steps, those of one pool."""
 
-    def run(self, work: Work) -> Work:
-        """The step's result. Raises what the step raises, or WorkerDiedError."""
+    @property
+    def positions(self) -> Sequence[int]:
+        """Of the steps it can run."""
+        ...
+
+    def run(self, i: int, work: Work) -> Work:
+        """The result of step ``i``, loaded when first asked for. Raises what the step raises, or WorkerDiedError."""
         ...
 
     def close(self) -> None: ...
@@ -51,28 +56,31 @@ class Deaths:
 
 
 class Isolation:
-    """Runs jobs step by step (each model is loaded once) and within a step unit by unit."""
+    """Runs jobs step by step (each model is loaded once) and within a step unit by unit.
 
-    def __init__(self, line: Line, config: EngineConfig, open_hand: Callable[[Step], Hand], deaths: Deaths) -> None:
+    ``open_hand`` starts a worker for the step at a position.
+    """
+
+    def __init__(self, line: Line, config: EngineConfig, open_hand: Callable[[int], Hand], deaths: Deaths) -> None:
         self._line, self._config, self._open_hand, self._deaths = line, config, open_hand, deaths
         self._hand: Hand | None = None
 
     def run(self, jobs: Sequence[Job], stop: StopFlag) -> bool:
         """Finish the jobs; False when stopped between two steps."""
-        for i in self._line.needed:
-            try:
+        try:
+            for i in self._line.needed:
                 for job in jobs:
                     if stop.requested:
                         return False
                     self._line.advance(job, [i], self._compute)
-            finally:
-                self._close()
+        finally:
+            self._close()
         return True
 
     def _compute(self, i: int, work: Work) -> Work:
         step = self._line.steps[i]
         for unit in live_units(work):
-            alone = self._run_alone(step, unit, work)
+            alone = self._run_alone(i, unit, work)
             if isinstance(alone, Failure):
                 work.failures[unit.unit_id] = alone
             else:
@@ -84,13 +92,13 @@ class Isolation:
             work.scores.setdefault(step.name, {})
         return work
 
-    def _run_alone(self, step: Step, unit: Unit, work: Work) -> Work | Failure:
+    def _run_alone(self, i: int, unit: Unit, work: Work) -> Work | Failure:
+        step = self._line.steps[i]
         deaths = loading_deaths = 0
         while deaths < self._config.unit_attempts:
             try:
-                if self._hand is None:
-                    self._hand = self._open_hand(step)
-                return self._hand.run(Work(work.block, images={unit.unit_id: dict(work.images[unit.unit_id])}))
+                alone = Work(work.block, images={unit.unit_id: dict(work.images[unit.unit_id])})
+                return self._hand_for(i).run(i, alone)
             except WorkerDiedError as error:
                 self._close()
                 self._deaths.add(where=f"stage {step.name}")
@@ -102,6 +110,13 @@ class Isolation:
                     raise EngineError(f"stage {step.name}: its worker dies while loading ({error})") from error
         stage = "worker" if step.phase == "makes" else step.name
         return Failure(stage, f"killed its worker {deaths} times")
+
+    def _hand_for(self, i: int) -> Hand:
+        if self._hand is not None and i not in self._hand.positions:
+            self._close()
+        if self._hand is None:
+            self._hand = self._open_hand(i)
+        return self._hand
 
     def _close(self) -> None:
         if self._hand is not None:

@@ -16,7 +16,6 @@ from curate.engine.isolation import Deaths, Hand
 from curate.engine.jobs import Job
 from curate.engine.opened import Opened
 from curate.engine.reports import BlockReport, EngineReport
-from curate.engine.steps import Step
 from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.store import RunStore
@@ -64,9 +63,9 @@ class LocalEngine:
         opened.close()  # before isolation loads the same models again beside us
         return suspects
 
-    def open_hand(self, step: Step) -> Hand:
-        """A child process."""
-        return Child(step)
+    def open_hand(self, line: Line, i: int) -> Hand:
+        """A child process for all steps, as this one is."""
+        return Child(line.steps, line.needed)
 
     def close(self) -> None:
         """Nothing was started."""

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from curate.engine import ray_gate
 from curate.engine.advance import Line
 from curate.engine.config import EngineConfig
 from curate.engine.isolation import Deaths, Hand, WorkerDiedError
 from curate.engine.jobs import Job
 from curate.engine.local import count_gpus
 from curate.engine.pools import Pool, fit_pools, make_pools
-from curate.engine.ray_gate import Gate, GateStatus
 from curate.engine.ray_session import RaySession, is_running, own_cpus, quietly
 from curate.engine.ray_worker import (
     COLUMN,
@@ -33,7 +33,7 @@ from curate.engine.ray_worker import (
     to_table,
 )
 from curate.engine.reports import BlockReport, EngineReport
-from curate.engine.steps import Step, step_resources
+from curate.engine.steps import Step
 from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.records import Work
@@ -77,9 +77,9 @@ class RayEngine:
                 suspects |= wave.run(jobs[start:start + WAVE], on_block, stop, report, deaths)
         return suspects
 
-    def open_hand(self, step: Step) -> Hand:
-        """An actor with the step's resources."""
-        return RayHand(step)
+    def open_hand(self, line: Line, i: int) -> Hand:
+        """An actor like those of the step's pool."""
+        return RayHand(line.steps, next(pool for pool in self._pools if i in pool.positions))
 
     def close(self) -> None:
         """End our Ray."""
@@ -91,10 +91,8 @@ class _Wave:
     """One dataset from start to end."""
 
     def __init__(self, config: EngineConfig, pools: Sequence[Pool], counts: Sequence[int], line: Line) -> None:
-        import ray
-
         self._pools, self._counts, self._line = pools, counts, line
-        self._gate = ray.remote(num_cpus=0)(Gate).remote(config.block_attempts)
+        self._gate = _open_gate(config)
         self._rows: queue.Queue[Row | BaseException | None] = queue.Queue()
         self._closing = threading.Event()
         self._deaths_seen = 0
@@ -187,54 +185,66 @@ class _Wave:
                 if told and status.in_flight == 0 and done >= status.done:
                     return suspects  # what is left in the queues has not begun
 
-    def _status(self) -> GateStatus:
+    def _status(self) -> ray_gate.GateStatus:
         import ray
         from ray.exceptions import RayError
 
         try:
-            status: GateStatus = ray.get(self._gate.status.remote())
+            status: ray_gate.GateStatus = ray.get(self._gate.status.remote())
         except RayError as error:
             raise EngineError(f"Ray is gone: {error}") from error
         return status
 
-    def _check(self, status: GateStatus, deaths: Deaths) -> None:
+    def _check(self, status: ray_gate.GateStatus, deaths: Deaths) -> None:
         if status.fatal:
             raise EngineError(status.fatal)
         new, self._deaths_seen = status.deaths - self._deaths_seen, status.deaths
         deaths.add(new, where="the worker pools")
 
 
-class RayHand:
-    """An actor that runs one step in isolation and is never restarted."""
+def _open_gate(config: EngineConfig) -> Any:
+    """The gate as an actor. Pickled by value: its process then imports nothing of ours (2 s of CPU, mostly pandas)."""
+    import ray
+    from ray import cloudpickle
 
-    def __init__(self, step: Step) -> None:
+    cloudpickle.register_pickle_by_value(ray_gate)
+    try:
+        return ray.remote(num_cpus=0)(ray_gate.Gate).remote(config.block_attempts)
+    finally:
+        cloudpickle.unregister_pickle_by_value(ray_gate)
+
+
+class RayHand:
+    """An actor with the resources of a pool, for isolation. It is never restarted."""
+
+    def __init__(self, steps: Sequence[Step], pool: Pool) -> None:
         import ray
 
-        resources = step_resources(step)
-        worker = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=0)(LoneWorker)
-        self._worker = worker.remote(step)
-        self._ready = False
+        self.positions = pool.positions
+        self._loaded: set[int] = set()
+        worker = ray.remote(num_cpus=pool.resources.cpus, num_gpus=pool.resources.gpus, max_restarts=0)(LoneWorker)
+        self._worker = worker.remote(tuple(steps))
 
-    def run(self, work: Work) -> Work:
+    def run(self, i: int, work: Work) -> Work:
         """See ``Hand``."""
-        if not self._ready:
-            self._get(self._worker.open.remote())
-            self._ready = True
-        done = self._get(self._worker.run.remote(work))
-        assert isinstance(done, Work)
+        if i not in self._loaded:
+            self._ask(i, None)
+            self._loaded.add(i)
+        done = self._ask(i, work)
+        assert done is not None
         return done
 
-    def _get(self, answer: Any) -> object:
+    def _ask(self, i: int, work: Work | None) -> Work | None:
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError
 
         try:
-            value: object = ray.get(answer)
+            answer: Work | Exception | None = ray.get(self._worker.answer.remote(i, work))
         except (RayActorError, OutOfMemoryError) as error:
-            raise WorkerDiedError(str(error).splitlines()[0], loading=not self._ready) from error
-        if isinstance(value, Exception):
-            raise value
-        return value
+            raise WorkerDiedError(str(error).splitlines()[0], loading=i not in self._loaded) from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """End the actor."""

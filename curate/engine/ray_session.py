@@ -18,6 +18,7 @@ from curate.errors import EngineError
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; it warns on every start until this is set
+    "RAY_DATA_LOG_LEVEL": "ERROR",  # it announces each dataset; everything is in Ray's log folder all the same
 }
 _OWN_ENVIRONMENT = {
     # A worker that dies is our business and reported; Ray's C++ side would add a page of stack traces on stderr.
@@ -41,7 +42,7 @@ class RaySession:
             os.environ.setdefault(name, value)
         self.owned = not is_running()
         if self.owned:
-            with quietly(), _keeping_sigterm():
+            with quietly(), _keeping_sigterm(), _without_stderr():
                 import ray
 
                 _connect(ray, config, gpus)
@@ -68,7 +69,7 @@ def _connect(ray: Any, config: EngineConfig, gpus: int) -> None:
     try:
         ray.init(address=config.address or "local", logging_level=logging.ERROR, log_to_driver=False,
                  **({} if config.address else quiet))
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a bare Exception when a node is not up after 30 s
         where = f"no Ray cluster at {config.address}" if config.address else "Ray does not start"
         raise EngineError(f"{where}: {error}") from error
 
@@ -82,6 +83,20 @@ def is_running() -> bool:
 def own_cpus(config: EngineConfig) -> int:
     """CPUs of a Ray that is started here."""
     return config.cpus or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Ray's C++ side answers a log level in the environment with a line on stderr; what fails is raised anyway."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

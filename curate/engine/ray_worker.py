@@ -1,9 +1,10 @@
-"""What runs in Ray's workers: a pool's steps on one block (``PoolWorker``), one step in isolation (``LoneWorker``)."""
+"""What runs in Ray's workers: a pool's steps on one block (``PoolWorker``), its units one by one (``LoneWorker``)."""
 
 from __future__ import annotations
 
 import pickle
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,25 +121,20 @@ class PoolWorker:
 
 
 class LoneWorker:
-    """A worker for one step. Errors are answers, so that only a death looks like one."""
+    """A worker for isolation. Errors are answers, so that only a death looks like one."""
 
-    def __init__(self, step: Step) -> None:
-        self._opened = Opened([step])
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._opened = Opened(steps)
 
-    def open(self) -> Exception | None:
-        """Load the model."""
+    def answer(self, i: int, work: Work | None) -> Work | Exception | None:
+        """Step ``i`` on this work; without work, only load its model."""
         try:
-            self._opened.open([0])
+            if work is not None:
+                return self._opened.compute(i, work)
+            self._opened.open([i])
         except Exception as error:
             return portable(error)
         return None
-
-    def run(self, work: Work) -> Work | Exception:
-        """The step on this work."""
-        try:
-            return self._opened.compute(0, work)
-        except Exception as error:
-            return portable(error)
 
 
 def portable(error: Exception) -> Exception:

@@ -102,7 +102,7 @@ class _Counts:
 def seal_with(store: RunStore, config: RunConfig) -> SealReport:
     """Seal by the rules, duplicates setting and shard settings of a config."""
     return seal(store, rules=config.rules, near_duplicates=config.near_duplicates, config=config.shards,
-                scorers=score_tables(config))
+                scorers=score_tables(store))
 
 
 def check_budget(sealed: SealReport, config: RunConfig) -> None:
@@ -128,7 +128,8 @@ def describe(plan: Plan) -> str:
 def summary(sealed: SealReport) -> str:
     """The accounts: planned = kept + rejected + failed + pending, and where the shards are."""
     counts = [f"kept {sealed.kept}", f"rejected {sum(sealed.rejected.values())}",
-              f"failed {sum(sealed.failed.values())}", *([f"pending {sealed.pending}"] if sealed.pending else [])]
+              f"failed {sum(sealed.failed.values())}",
+              *([f"pending {sealed.pending} (`curate run` makes or scores them)"] if sealed.pending else [])]
     reasons = "".join(f"\n  {n:6d}  {reason}" for reason, n in [*sealed.rejected.items(), *sealed.failed.items()])
     return f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{len(sealed.shards)} shards in {sealed.folder}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from curate import __version__, seeds
-from curate.interfaces import ExpertConfig, ScorerConfig
+from curate.interfaces import ExpertConfig
 from curate.planning import build_units
 from curate.records import Unit
 from curate.run.config import RunConfig
@@ -82,6 +83,6 @@ def provenance_of(expert: ExpertConfig) -> dict[str, object]:
     return {**named, **expert.identity()}
 
 
-def fingerprint(scorer: ScorerConfig) -> str:
-    """16 hex digits that change when the scorer's numbers may: the name of its folder of scores."""
-    return seeds.digest(json.dumps(scorer.identity(), sort_keys=True), size=8)
+def fingerprint(identity: Mapping[str, object]) -> str:
+    """16 hex digits that change when a scorer's numbers may: the name of its folder of scores."""
+    return seeds.digest(json.dumps(identity, sort_keys=True), size=8)

@@ -13,6 +13,7 @@ from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.run.planning import fingerprint
 from curate.seal import RuleConfig, broken_units
+from curate.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ def make_stages(config: RunConfig) -> list[Step]:
     makes: list[Step] = [ReadInputs(config.sources, size=config.size, fit=config.fit)]
     makes += [ExpertStep(call, config.experts[call.verb], config.seed) for call in calls(config.recipe)]
     spare = SkipBroken(config.rules)
-    return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer), spare if name in config.cascade else None)
+    return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer.identity()), spare if name in config.cascade else None)
                       for name, scorer in config.scorers.items())]
 
 
-def score_tables(config: RunConfig) -> list[tuple[str, str]]:
-    """(name, fingerprint) of every scorer: which scores the seal uses."""
-    return [(name, fingerprint(scorer)) for name, scorer in config.scorers.items()]
+def score_tables(store: RunStore) -> list[tuple[str, str]]:
+    """(name, fingerprint) of every scorer as the run knew it: sealing needs no model, nor that it is still the same."""
+    return [(name, fingerprint(identity)) for name, identity in store.info["scorers"].items()]

@@ -1,6 +1,6 @@
 """Build the compact CSD model: a 2.8 M ViT that tells styles apart, whatever the images show.
 
-    curate zoo build csd        about 20 minutes on one CPU core at 300 images/s, 5.6 MB
+    curate zoo build csd        about 30 minutes on one (busy) CPU core at 215 images/s, 5.5 MB
 
 Loss as published (CSD, arXiv 2404.01292): multi-positive NCE over style labels, and a content head that
 learns the subject behind a reversed gradient. From nothing rather than from CLIP, mean pooling rather than

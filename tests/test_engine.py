@@ -100,7 +100,8 @@ def test_a_stage_computes_with_its_own_threads(tmp_path: Path) -> None:
 
 def test_a_raising_unit_is_a_row_and_its_mates_stay(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:
     store = make_store(tmp_path / "run", unreadable=[9])
-    steps = make_steps(BlendExpert(raises=("unit 1", "other 2")), ScoreStep("tone", ToneScorer(raises=("unit 3",)), "f1"))
+    tone = ScoreStep("tone", ToneScorer(raises=("unit 3",)), "f1")
+    steps = make_steps(BlendExpert(raises=("unit 1", "other 2")), tone)
     report = execute(store, steps, engine)
     assert failures(store) == {1: ("destylize", "RuntimeError: cannot draw unit 1"),
                                2: ("stylize", "RuntimeError: cannot draw other 2"),

@@ -86,16 +86,12 @@ def test_torch_gives_equal_bytes_in_both_engines(tmp_path: Path, shared_ray: Non
 def test_a_stage_computes_with_its_own_threads(tmp_path: Path) -> None:
     import torch
 
+    torch.set_num_threads(2)
     seen = []
-    for cpus in (2, 1):
-        store = make_store(tmp_path / str(cpus), 4)
-        execute(store, make_steps(ConvExpert(resources=on_cpus(cpus))), EngineConfig(),
-                on_progress=lambda block: seen.append(torch.get_num_threads()))
-    assert seen == [1, 1]  # the scorer, which comes last, has one CPU
-    from curate.engine.threads import fix_threads
-
-    fix_threads(2, gpu=False)
-    assert torch.get_num_threads() == 2
+    execute(make_store(tmp_path / "run", 4), make_steps(ConvExpert(resources=on_cpus(2))), LOCAL,
+            on_progress=lambda block: seen.append(torch.get_num_threads()))
+    assert seen == [1]  # the scorer, which comes last, has one CPU
+    assert torch.get_num_threads() == 2  # the caller's own work goes on as before
 
 
 def test_a_raising_unit_is_a_row_and_its_mates_stay(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:

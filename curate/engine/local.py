@@ -42,26 +42,32 @@ class LocalEngine:
         """Ids of the blocks that must be isolated."""
         opened = Opened(line.steps)
         suspects = set()
-        for job in jobs:
-            if stop.requested:
-                break
-            if dead_attempts(line.store, line, job) >= self._config.block_attempts:
-                suspects.add(job.block.block_id)
-                continue
-            begun = time.perf_counter()
-            loaded_before_s = opened.seconds
-            opened.open(needed_steps(line, job))
-            loading_s = opened.seconds - loaded_before_s
-            try:
-                line.advance(job, line.needed, opened.compute)
-            except KeyboardInterrupt:
-                forget_attempts(line.store, line, job)
-                raise
-            report.startup_s += loading_s
-            report.work_s += time.perf_counter() - begun - loading_s
-            on_block(job.report())
-        opened.close()  # before isolation loads the same models again beside us
+        try:
+            for job in jobs:
+                if stop.requested:
+                    break
+                if dead_attempts(line.store, line, job) >= self._config.block_attempts:
+                    suspects.add(job.block.block_id)
+                    continue
+                self._run_block(line, job, opened, report)
+                on_block(job.report())
+        finally:
+            opened.close()  # before isolation loads the same models again beside us
         return suspects
+
+    @staticmethod
+    def _run_block(line: Line, job: Job, opened: Opened, report: EngineReport) -> None:
+        begun = time.perf_counter()
+        loaded_before_s = opened.seconds
+        opened.open(needed_steps(line, job))
+        loading_s = opened.seconds - loaded_before_s
+        try:
+            line.advance(job, line.needed, opened.compute)
+        except KeyboardInterrupt:
+            forget_attempts(line.store, line, job)
+            raise
+        report.startup_s += loading_s
+        report.work_s += time.perf_counter() - begun - loading_s
 
     def open_hand(self, line: Line, i: int) -> Hand:
         """A child process for all steps, as this one is."""

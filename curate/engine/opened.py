@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from curate.engine.steps import Apply, Step, step_resources
-from curate.engine.threads import fix_threads, prepare_process
+from curate.engine.threads import current_threads, fix_threads, prepare_process
 from curate.records import Work
 
 
@@ -18,6 +18,7 @@ class Opened:
         self._calls: dict[int, Apply] = {}
         self.seconds = 0.0
         """Spent on loading."""
+        self._threads_before = current_threads()
         prepare_process()
 
     def open(self, positions: Sequence[int]) -> None:
@@ -36,8 +37,10 @@ class Opened:
         return self._calls[i](work)
 
     def close(self) -> None:
-        """Let the models go."""
+        """Let the models go, and leave the process with the threads it had."""
         self._calls.clear()
+        if self._threads_before is not None:
+            fix_threads(self._threads_before, gpu=False)
 
     def _fix_threads(self, i: int) -> None:
         resources = step_resources(self._steps[i])

@@ -15,6 +15,12 @@ def prepare_process() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # docs.nvidia.com/cuda/cublas: reproducible results
 
 
+def current_threads() -> int | None:
+    """torch's thread count; None while torch is not imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
 def fix_threads(cpus: int, *, gpu: bool) -> None:
     """Set torch's thread count to ``cpus``; on a GPU also choose deterministic convolution algorithms."""
     torch = sys.modules.get("torch")

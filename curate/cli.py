@@ -17,7 +17,6 @@ app.add_typer(zoo, name="zoo")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
-INTERRUPTED = 130
 
 
 @app.command()

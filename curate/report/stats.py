@@ -132,7 +132,7 @@ def _scoring(run: Path) -> dict[str, dict[str, float | None]]:
         for stage, total in json.loads(line)["stages"].items():
             more = (total["images"], total["seconds"], total["gpu_s"])
             totals[stage] = [a + b for a, b in zip(totals[stage], more, strict=True)]
-    return {stage: {"units": n, "seconds": round(s, 3), "images_per_second": round(n / s, 3) if s > 0 else None,
+    return {stage: {"units": int(n), "seconds": round(s, 3), "images_per_second": round(n / s, 3) if s > 0 else None,
                     "gpu_seconds": round(gpu, 3) if gpu else None} for stage, (n, s, gpu) in totals.items()}
 
 

@@ -45,6 +45,36 @@ def seal(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config; see configs/train.")],
+    overrides: Overrides = None,
+) -> None:
+    """Train a USO model on sealed shards; the same command again resumes."""
+    from curate.train.command import train_config
+
+    raise typer.Exit(train_config(config, tuple(overrides or ())))
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained `model` folder, zoo:NAME, or a hub id.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("generated"),
+    uso: Annotated[Path | None, typer.Option("--uso", help="Folder with dit_lora and projector .safetensors.")] = None,
+    prompt: Annotated[str, typer.Option("--prompt", help="Empty: the content's layout is kept.")] = "",
+    content: Annotated[list[Path] | None, typer.Option("--content", help="Content image; may be repeated.")] = None,
+    style: Annotated[list[Path] | None, typer.Option("--style", help="Style image; may be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="A picture for each; may be repeated.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Euler steps.")] = 25,
+) -> None:
+    """Make pictures with a USO model."""
+    from curate.train.generating import generate as make
+
+    references = {"content": content or [], "style": style or []}
+    for path in make(model, out, uso=uso, prompt=prompt, seeds=seed or [0], steps=steps, **references):
+        print(path)
+
+
+@app.command()
 def stats(
     run_folder: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print report/stats.json instead of tables.")] = False,

@@ -15,6 +15,7 @@ EXPERTS: dict[str, str] = {
 
 OWN_PIPELINES: dict[str, str] = {
     "RestylePipeline": "pipelines.compact.pipeline:RestylePipeline",
+    "UsoPipeline": "pipelines.uso.pipeline:UsoPipeline",
 }
 """``_class_name`` in a model_index.json -> "module:Class" for the DiffusionPipeline classes that live here."""
 

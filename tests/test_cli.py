@@ -35,6 +35,8 @@ def test_commands_and_options_are_these_and_no_more() -> None:
     assert options_of(typer.main.get_command(app)) == {
         "run": {"--set", "--dry-run", "--retry-failed"},
         "seal": {"--rules", "--set"},
+        "train": {"--set"},
+        "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "stats": {"--json"},
         "verify": {"--deep"},
         "zoo list": set(),

@@ -103,10 +103,36 @@ def test_a_stopped_and_resumed_training_equals_an_unbroken_one(tmp_path: Path) -
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="step 7: loss is square nan, other 0"):
         train(fresh(), tmp_path, fail_at=7)
+    torch.testing.assert_close(torch.load(tmp_path / "bad-step-7.pt"), batch_at(7))
     state = fresh()
     assert load_checkpoint(state, tmp_path / "c.pt")
     assert state.step == 5
     assert torch.isfinite(weights(state)).all()
+
+
+def test_accumulated_parts_make_the_update_of_the_whole_batch(tmp_path: Path) -> None:
+    results = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        groups = [{"params": [model.weight], "name": "slope"}, {"params": [model.bias]}]
+        state = TrainState(model, torch.optim.SGD(groups, lr=0.1))
+
+        def batches(number: int, parts: int = parts) -> Tensor:
+            return batch_at(number // parts).chunk(parts)[number % parts]
+
+        def losses_of(batch: Tensor, model: nn.Module = model) -> Mapping[str, Tensor]:
+            return {"square": ((model(batch)[:, 0] - batch.sum(1)) ** 2).mean()}
+
+        plan = Plan(steps=6, peak_lr=0.1, warmup=1, log_every=1, bf16=False, accumulate=parts)
+        log = MetricsLog(tmp_path / f"{parts}.jsonl")
+        fit(state, batch_at=batches, losses_of=losses_of, plan=plan, checkpoint=tmp_path / f"{parts}.pt", log=log)
+        results.append((torch.cat([model.weight.detach()[0], model.bias.detach()]), log.read()))
+    (whole, one), (summed, four) = results
+    torch.testing.assert_close(summed, whole)
+    assert [line["square"] for line in four] == pytest.approx([line["square"] for line in one], rel=1e-4)
+    for line in one:
+        assert 0 < float(line["grad_norm_slope"]) <= float(line["grad_norm"])
 
 
 def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:

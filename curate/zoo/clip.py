@@ -32,7 +32,7 @@ from pipelines.training import FitResult, MetricsLog, Plan, TrainState, fit
 
 MODEL: Final[dict[str, Any]] = {
     "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 24, "patch_size": None},
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 2, 1], "width": 16, "patch_size": None},
     "text_cfg": {
         "context_length": 24,
         "vocab_size": 1024,
@@ -50,7 +50,7 @@ PREPROCESS: Final = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-PLAN: Final = Plan(steps=2900, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
+PLAN: Final = Plan(steps=6000, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
 SUMMARY: Final = """A CLIP model of toy size that knows emoji subjects by drawing and by name.
 Loaded by open_clip itself: `open_clip.create_model_from_pretrained("local-dir:...")`."""
@@ -78,10 +78,10 @@ def build(
         size=MODEL["text_cfg"]["vocab_size"],
     )
     torch.manual_seed(plan.seed)
-    network = CLIP(MODEL["embed_dim"], MODEL["vision_cfg"], MODEL["text_cfg"])
+    network = CLIP(MODEL["embed_dim"], MODEL["vision_cfg"], MODEL["text_cfg"]).to(memory_format=torch.channels_last)
     # no average of weights: it would not fit the batch norms' running statistics; the cooldown does the
     # averaging
-    state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05))
+    state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.1))
 
     def batch_at(step: int) -> NamedBatch:
         rng = np.random.default_rng([plan.seed, step])

@@ -11,18 +11,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from curate.parametric import Style, apply_style, plain, sample_style
+from curate.zoo.augment import move, recolour, soften, throw
 from curate.zoo.data import HELDOUT_SETS, EmojiData
 
 Pixels = NDArray[np.uint8]
 Index = NDArray[np.int64]
 
 ONE_SET_CHANCE: Final = 0.5  # a parametric style lies over one set this often, else over a mix
-SHIFT_PX: Final = 5
-RESCALE_CHANCE: Final = 0.3
-SOFTEN_CHANCE: Final = 0.25  # generated images are softer than rendered ones; a scorer must not care
+RECOLOUR_CHANCE: Final = 0.5  # in batches of subjects
 
 
 @dataclass(frozen=True)
@@ -117,33 +115,17 @@ def _rows_of(
 def draw(rgba: Pixels, style: Style | None, rng: np.random.Generator | None) -> Pixels:
     """A drawing (64, 64, 4) in a style (None: plain): (64, 64, 3); ``rng`` moves, flips, softens it."""
     if rng is not None:
-        rgba = _move(rgba, rng)
+        rgba = move(rgba, rng)
     painted = plain(rgba) if style is None else apply_style(style, rgba)
-    if rng is not None and rng.random() < SOFTEN_CHANCE:
-        blur = ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.7)))
-        painted = np.asarray(Image.fromarray(painted).filter(blur))
-    return painted
+    return painted if rng is None else soften(painted, rng)
 
 
-def _move(rgba: Pixels, rng: np.random.Generator) -> Pixels:
-    """Flip, shift by up to SHIFT_PX, sometimes rescale by 0.8 to 1.1; transparency fills in."""
-    if rng.random() < 0.5:
-        rgba = rgba[:, ::-1]
-    height, width = rgba.shape[:2]
-    dx, dy = rng.integers(-SHIFT_PX, SHIFT_PX + 1, size=2).tolist()
-    if rng.random() < RESCALE_CHANCE:
-        zoom = 1 / float(rng.uniform(0.8, 1.1))
-        matrix = (zoom, 0, (1 - zoom) * width / 2 - dx, 0, zoom, (1 - zoom) * height / 2 - dy)
-        image = Image.fromarray(np.ascontiguousarray(rgba)).convert(
-            "RGBa"
-        )  # premultiplied, so that edges do not darken
-        moved = image.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-        return np.asarray(moved.convert("RGBA"))
-    shifted = np.zeros_like(rgba)
-    shifted[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = rgba[
-        max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
-    ]
-    return shifted
+def _thrown(rgba: Pixels, style: Style | None, rng: np.random.Generator) -> Pixels:
+    """A drawing as a model of subjects may meet it: moved far, and half of the time in other colours."""
+    rgba = throw(rgba, rng)
+    if rng.random() < RECOLOUR_CHANCE:
+        rgba = recolour(rgba, rng)
+    return soften(plain(rgba) if style is None else apply_style(style, rgba), rng)
 
 
 def draw_subject_batch(
@@ -172,7 +154,7 @@ def draw_subject_batch(
                 int(rng.integers(styles)) if rng.random() < painted_chance else -1 - int(data.set_index[row])
             )
             style = shared[number] if number >= 0 else None
-            images.append(draw(data.images[row], style, rng if augment else None))
+            images.append(_thrown(data.images[row], style, rng) if augment else draw(data.images[row], style, None))
             style_ids.append(number)
             rows.append(row)
             families.append(style.family if style else data.set_names[data.set_index[row]])

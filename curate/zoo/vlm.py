@@ -38,7 +38,7 @@ from curate.zoo.scorer_card import write_scorer_card
 from curate.zoo.vocabulary import START, train_tokenizer
 from filters.vlm import STYLE_QUESTION, SUBJECT_QUESTION
 from filters.vlm_score import RATINGS, chat_prompt, rating_token_ids
-from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, bf16_pays, fit
 
 TOWER_ARCH: Final = TowerArch()
 TOWER_PLAN: Final = Plan(steps=1500, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=13, save_every=300)
@@ -154,7 +154,8 @@ def train_judge(tower: JudgeTower, out: Path, work: Path, *, plan: Plan, data: E
     )
     subjects = np.flatnonzero(~data.heldout_subjects)
     grid = draw_grid(data, np.random.default_rng([plan.seed, 2]), subjects=subjects)
-    standardise_projector(model, patches_of(model, grid.images, bf16=plan.bf16))
+    bf16 = plan.bf16 and bf16_pays(torch.device("cpu"))
+    standardise_projector(model, patches_of(model, grid.images, bf16=bf16))
     prompts = [chat_prompt(processor, question) for question in (SUBJECT_QUESTION, STYLE_QUESTION)]
     ratings = torch.tensor(rating_token_ids(processor.tokenizer, prompts[0]))
     num_patches = TOWER_ARCH.num_patches
@@ -168,7 +169,7 @@ def train_judge(tower: JudgeTower, out: Path, work: Path, *, plan: Plan, data: E
     @lru_cache(maxsize=2)
     def grid_at(number: int) -> tuple[Grid, Tensor]:
         grid = draw_grid(data, np.random.default_rng([plan.seed, 0, number]), subjects=subjects)
-        return grid, patches_of(model, grid.images, bf16=plan.bf16)
+        return grid, patches_of(model, grid.images, bf16=bf16)
 
     def batch_at(step: int) -> Questions:
         grid, patches = grid_at(step // STEPS_PER_GRID)

@@ -8,6 +8,7 @@ from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
 from pipelines.training.ema import Ema
 from pipelines.training.loop import FitResult, Plan, fit
 from pipelines.training.metrics import MetricsLog
+from pipelines.training.precision import bf16_pays
 from pipelines.training.prefetch import prefetch
 from pipelines.training.schedule import lr_at
 from pipelines.training.state import TrainState
@@ -20,6 +21,7 @@ __all__ = [
     "Plan",
     "StopRequest",
     "TrainState",
+    "bf16_pays",
     "fit",
     "load_checkpoint",
     "lr_at",

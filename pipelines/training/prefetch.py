@@ -3,13 +3,13 @@ it counts."""
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 Batch = TypeVar("Batch")
 
 
-def prefetch(batch_at: Callable[[int], Batch], start: int, stop: int, *, depth: int = 3) -> Iterator[Batch]:
+def prefetch(batch_at: Callable[[int], Batch], start: int, stop: int, *, depth: int = 3) -> Generator[Batch]:
     """Yield batch_at(start), ..., batch_at(stop - 1), in order, made up to `depth` ahead. An error there is
     raised here."""
     ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(maxsize=depth)

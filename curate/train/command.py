@@ -1,0 +1,19 @@
+"""curate train: read the config, train, say what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.config import apply_overrides, load_yaml, parse
+from curate.train.config import TrainConfig
+from curate.train.training import train
+
+
+def train_config(path: Path, overrides: Sequence[str]) -> int:
+    """Exit code 0 when the training has ended, 130 when a signal stopped it: the same command goes on."""
+    values, lines = load_yaml(path)
+    config = parse(TrainConfig, apply_overrides(values, overrides), file=path, lines=lines)
+    result = train(config)
+    print(f"step {result.step} of {config.steps}, loss {result.loss:.4f}, {result.seconds:.0f} s; {config.out}")
+    return 0 if result.finished else 130

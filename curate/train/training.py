@@ -1,0 +1,151 @@
+"""One training, in one process: build the parts that a config names, fit, and write what was learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from curate.errors import ConfigError, ModelError
+from curate.models import resolve_model
+from curate.train.config import TrainConfig
+from curate.train.samples import Samples
+from filters.csd_reward import CsdReward
+from filters.csd_weights import load_csd
+from pipelines.data import Batch, TripletStream, batches
+from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.uso.official import add_lora, save_official
+from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.training import Trained, UsoLosses, freeze_all_but, to_device, trainable
+
+
+def train(config: TrainConfig) -> FitResult:
+    """Train, or go on from the checkpoint in `out`; a training that has ended is left alone.
+
+    Written to `out`: `checkpoint.pt`, `metrics.jsonl`, `samples/`, and the model: `model/`, a `UsoPipeline` folder,
+    or where only LoRA layers or the projector learn `uso/`, the released file format (see `pipelines.uso.official`).
+    """
+    device = _device(config)
+    out = Path(config.out)
+    pipeline = load_uso(config.base).to(device)
+    if config.learn == "lora" and config.stage != "style_alignment":
+        torch.manual_seed(config.seed)
+        add_lora(pipeline.transformer, rank=config.lora_rank)
+    freeze_all_but(pipeline, config.stage)
+    if config.gradient_checkpointing:
+        pipeline.transformer.enable_gradient_checkpointing()
+    denoiser = pipeline.denoiser
+    losses = UsoLosses(
+        pipeline,
+        torch.compile(denoiser) if config.compile else denoiser,  # type: ignore[arg-type]
+        stage=config.stage,
+        flow=config.flow,
+        seed=config.seed,
+        reward=config.reward,
+        style_reward=None if config.reward is None else _reward(config, device),
+    )
+    state = _state(config, Trained(trainable(denoiser)))
+    samples = Samples.from_config(config)
+
+    def losses_of(batch: Batch) -> Mapping[str, Tensor]:
+        return losses(to_device(batch, device), state.step)
+
+    def on_save(state: TrainState) -> None:
+        if state.ema is None:
+            write_model(pipeline, config, out)
+            samples.draw(pipeline, out, step=state.step)
+            return
+        with state.ema.applied(state.model):
+            write_model(pipeline, config, out)
+            samples.draw(pipeline, out, step=state.step)
+
+    return fit(
+        state,
+        batch_at=_batch_at(config),
+        losses_of=losses_of,
+        plan=_plan(config),
+        checkpoint=out / "checkpoint.pt",
+        log=MetricsLog(out / "metrics.jsonl"),
+        on_save=on_save,
+        device=device,
+    )
+
+
+def load_uso(model: str) -> UsoPipeline:
+    """A `UsoPipeline` by folder, `zoo:NAME` or hub id, in float32."""
+    try:
+        pipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{model}: not a USO pipeline that can be loaded: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    assert isinstance(pipeline, UsoPipeline)
+    return pipeline
+
+
+def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path) -> None:
+    """What was learnt: a whole pipeline, or where little of it learns the two files that USO released."""
+    if config.learn == "lora" and config.stage != "style_alignment":
+        save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
+    else:
+        pipeline.save_pretrained(out / "model")
+
+
+def _plan(config: TrainConfig) -> Plan:
+    optimiser = config.optimiser
+    return Plan(
+        steps=config.steps,
+        peak_lr=optimiser.lr,
+        warmup=optimiser.warmup,
+        cooldown=optimiser.cooldown,
+        clip=optimiser.clip,
+        seed=config.seed,
+        log_every=config.log_every,
+        save_every=config.save_every,
+        bf16=config.bf16,
+        accumulate=config.accumulate,
+    )
+
+
+def _state(config: TrainConfig, trained: Trained) -> TrainState:
+    """The optimiser over what learns, in groups by part so that the log has a gradient norm of each."""
+    parts: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in trained.named_parameters():
+        parts.setdefault(name.partition("/")[0], []).append(parameter)
+    if not parts:
+        raise ConfigError("nothing learns: this stage trains the projector, and the base has none", key="stage")
+    groups = [{"params": parameters, "name": name} for name, parameters in parts.items()]
+    optimiser = config.optimiser
+    adamw = torch.optim.AdamW(
+        groups, lr=optimiser.lr, betas=optimiser.betas, weight_decay=optimiser.weight_decay
+    )
+    return TrainState(trained, adamw, None if optimiser.ema is None else Ema(trained, decay=optimiser.ema))
+
+
+def _batch_at(config: TrainConfig) -> Callable[[int], Batch]:
+    """Batches by number. They are read as one stream that starts at the first number asked for."""
+    stream = TripletStream(config.data, seed=config.seed)
+    running: Iterator[Batch] | None = None
+    expected = -1
+
+    def batch_at(number: int) -> Batch:
+        nonlocal running, expected
+        if running is None or number != expected:
+            running = batches(stream, config.data, batch_size=config.batch, start_batch=number, seed=config.seed)
+        expected = number + 1
+        return next(running)
+
+    return batch_at
+
+
+def _reward(config: TrainConfig, device: torch.device) -> CsdReward:
+    network = load_csd(Path(resolve_model(config.reward_model)))
+    return CsdReward(network.to(device))
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("cuda is asked for, and torch sees no GPU here; use auto or cpu", key="device")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(found if config.device == "auto" else config.device)

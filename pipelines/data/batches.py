@@ -1,0 +1,71 @@
+"""Batches as a function of their number: what a training sees in a step does not depend on how it got there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from curate.seeds import uniform
+from pipelines.data.config import DataConfig
+from pipelines.data.grouping import bucketed
+from pipelines.data.transforms import prepare
+from pipelines.data.triplets import Triplet, TripletStream
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B samples of equal shapes; images float32 in [-1, 1]. A dropped condition is only marked, its data are there."""
+
+    target: Tensor
+    """(B, 3, H, W)"""
+    content: Tensor
+    """(B, 3, h, w)"""
+    style: Tensor
+    """(B, 3, style_px, style_px), not yet normalised for an encoder."""
+    captions: list[str]
+    drop_style: Tensor
+    """bool (B,), as the next two."""
+    drop_content: Tensor
+    drop_text: Tensor
+    keys: list[str]
+    positions: list[int]
+    """Global positions: see TripletStream."""
+
+
+def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, seed: int,
+            ) -> Iterator[Batch]:
+    """This reader's batches from number ``start_batch`` on, without end. ``batch_size`` is that of one reader.
+
+    Without buckets batch k is exactly the reader's samples k * B ... (k + 1) * B - 1, and beginning at it costs nothing
+    but the shards it lies in. With buckets see ``bucketed`` for what a batch is and what resuming costs.
+    """
+    if config.buckets:
+        groups = bucketed(stream, config, batch_size=batch_size, start_batch=start_batch)
+    else:
+        groups = _consecutive(stream, batch_size=batch_size, start_batch=start_batch)
+    for group in groups:
+        yield _collate(group, config, seed)
+
+
+def _consecutive(stream: TripletStream, *, batch_size: int, start_batch: int) -> Iterator[list[Triplet]]:
+    samples = stream.iterate(start_batch * batch_size)
+    while True:
+        yield list(islice(samples, batch_size))
+
+
+def _collate(group: Sequence[Triplet], config: DataConfig, seed: int) -> Batch:
+    samples = [prepare(triplet, config, seed=seed) for triplet in group]
+    positions = [triplet.position for triplet in group]
+    drop = {what: torch.tensor([uniform("drop", what, seed, position) < rate for position in positions])
+            for what, rate in config.dropout.model_dump().items()}
+    return Batch(
+        target=torch.stack([sample.target for sample in samples]),
+        content=torch.stack([sample.content for sample in samples]),
+        style=torch.stack([sample.style for sample in samples]),
+        captions=[triplet.caption for triplet in group],
+        drop_style=drop["style"], drop_content=drop["content"], drop_text=drop["text"],
+        keys=[triplet.key for triplet in group], positions=positions)

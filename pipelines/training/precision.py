@@ -1,0 +1,13 @@
+"""Which number format a training computes in."""
+
+import torch
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there: any GPU that has it, and CPUs with AMX or AVX512-BF16.
+
+    Other CPUs emulate it: the restyle U-Net trains 12 images/s in float32 and 1.0 in bfloat16 on a Zen 3 core.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,137 @@
+"""curate train end to end at toy size: sealed shards in, a model folder or the released files out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from curate.cli import app
+from curate.train.training import load_uso
+from filters.csd_network import CsdArch, CsdNetwork
+from filters.csd_weights import save_csd
+from pipelines.training import MetricsLog
+from tests.test_train_data import make_dataset
+from tests.tiny_uso import tiny_uso
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """base/, csd/ and shards/ to train from."""
+    folder = tmp_path_factory.mktemp("parts")
+    tiny_uso().save_pretrained(folder / "base")
+    torch.manual_seed(0)
+    arch = CsdArch(
+        image_size=32, patch_size=8, width=32, layers=1, head_width=16, quick_gelu=False, head_dim=8
+    )
+    save_csd(CsdNetwork(arch), folder / "csd")
+    make_dataset(folder / "run", 12, size=lambda _: (64, 64)).rename(folder / "shards")
+    return folder
+
+
+def write(parts: Path, out: Path, **changes: object) -> Path:
+    config = {
+        "out": str(out),
+        "base": str(parts / "base"),
+        "stage": "disentanglement",
+        "learn": "full",
+        "data": {"datasets": [{"path": str(parts / "shards")}], "size_px": 64, "style_px": 32, "shuffle_buffer": 4},
+        "samples": {"count": 2, "steps": 2, "split": "train"},
+        "optimiser": {"lr": 0.001, "warmup": 1},
+        "steps": 4,
+        "batch": 3,
+        "log_every": 1,
+        "save_every": 2,
+        "bf16": False,
+        **changes,
+    }
+    path = out.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def run(path: Path, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["train", str(path), *options])
+    return done.exit_code, done.output + str(done.exception or "")
+
+
+def test_full_training_writes_a_model_a_log_and_a_grid_of_samples(parts: Path, tmp_path: Path) -> None:
+    code, said = run(write(parts, tmp_path / "t"))
+    assert code == 0, said
+    before, after = load_uso(str(parts / "base")), load_uso(str(tmp_path / "t" / "model"))
+    assert not torch.equal(before.transformer.proj_out.weight, after.transformer.proj_out.weight)
+    assert torch.equal(before.projector.high_projection.weight, after.projector.high_projection.weight)
+    lines = MetricsLog(tmp_path / "t" / "metrics.jsonl").read()
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert all(float(line["grad_norm_transformer"]) > 0 for line in lines)
+    with Image.open(tmp_path / "t" / "samples" / "step-000004.png") as sheet:
+        assert sheet.size == (4 * 68 - 4, 2 * 68 - 4)
+        assert np.asarray(sheet).std() > 10
+
+
+def test_a_second_call_goes_on_where_the_first_stopped(parts: Path, tmp_path: Path) -> None:
+    whole, halves = write(parts, tmp_path / "whole"), write(parts, tmp_path / "halves")
+    assert run(whole)[0] == run(halves, "--set", "steps=2")[0] == run(halves)[0] == 0
+    one, two = (load_uso(str(tmp_path / name / "model")).transformer.state_dict() for name in ("whole", "halves"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_lora_with_reward_writes_the_released_files(parts: Path, tmp_path: Path) -> None:
+    reward = {"start_step": 2, "num_steps": 2}
+    path = write(parts, tmp_path / "l", learn="lora", lora_rank=4, reward=reward, reward_model=str(parts / "csd"))
+    code, said = run(path)
+    assert code == 0, said
+    assert "single_blocks.0.processor.qkv_lora.up.weight" in load_file(tmp_path / "l" / "uso" / "dit_lora.safetensors")
+    lines = MetricsLog(tmp_path / "l" / "metrics.jsonl").read()
+    assert ["reward" in line for line in lines] == [False, False, True, True]
+    assert not (tmp_path / "l" / "model").exists()
+
+
+def test_generate_makes_a_picture_for_each_seed_from_base_and_released_files(parts: Path, tmp_path: Path) -> None:
+    run(write(parts, tmp_path / "l", learn="lora", lora_rank=4))
+    Image.new("RGB", (80, 64), "red").save(tmp_path / "c.png")
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "s.png")
+    references = ["--content", str(tmp_path / "c.png"), "--style", str(tmp_path / "s.png")]
+    options = [*references, "--prompt", "a red tent", "--seed", "3", "--seed", "4", "--steps", "2"]
+    made = {}
+    for name, extra in (("base", []), ("uso", ["--uso", str(tmp_path / "l" / "uso")])):
+        command = ["generate", str(parts / "base"), "--out", str(tmp_path / name), *options, *extra]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.exception
+        for seed in (3, 4):
+            with Image.open(tmp_path / name / f"seed-{seed}.png") as picture:
+                made[name, seed] = np.asarray(picture)
+    assert made["base", 3].shape == (64, 64, 3)
+    assert len({picture.tobytes() for picture in made.values()}) == 4
+    missing = ["generate", str(parts / "base"), "--content", str(tmp_path / "none.png"), "--out", str(tmp_path)]
+    assert "none.png" in str(CliRunner().invoke(app, missing).exception)
+
+
+def test_style_alignment_moves_the_projector_alone(parts: Path, tmp_path: Path) -> None:
+    optimiser = {"lr": 0.01, "warmup": 1, "ema": 0.9}
+    assert run(write(parts, tmp_path / "s", stage="style_alignment", optimiser=optimiser))[0] == 0
+    before, after = load_uso(str(parts / "base")), load_uso(str(tmp_path / "s" / "model"))
+    assert torch.equal(before.transformer.proj_out.weight, after.transformer.proj_out.weight)
+    assert not torch.equal(before.projector.high_projection.weight, after.projector.high_projection.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage": "alignment"}, "stage"),
+        ({"step": 4}, "did you mean 'steps'"),
+        ({"base": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"device": "cuda"}, "torch sees no GPU"),
+    ],
+)
+def test_wrong_configs_are_refused(parts: Path, tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    if changes.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    code, said = run(write(parts, tmp_path / "w", **changes))
+    assert code != 0 and message in said

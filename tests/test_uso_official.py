@@ -1,0 +1,588 @@
+"""USO's released files: read, written, refused; and a forward pass equal to FLUX's equations on the released names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpoint_to_diffusers
+from peft import get_peft_model_state_dict
+from torch import Tensor, nn
+
+from curate.errors import ModelError, StoreError
+from pipelines.uso.bfl_layout import lora_from_official, lora_to_official
+from pipelines.uso.model import denoise
+from pipelines.uso.official import (
+    LORA_FILE,
+    PROJECTOR_FILE,
+    add_lora,
+    load_official,
+    lora_targets,
+    save_official,
+    save_peft_lora,
+)
+from pipelines.uso.projector import ProjectorKind, StyleProjector
+
+DOUBLE, SINGLE = 2, 3
+HEADS, HEAD_DIM, AXES = 2, 16, (4, 6, 6)
+HIDDEN, MLP = HEADS * HEAD_DIM, 4 * HEADS * HEAD_DIM
+IN_CHANNELS, TEXT_DIM, POOLED_DIM = 16, 24, 20
+PATCHES, VISION_DIM, STYLE_TOKENS = 9, 12, 4  # style tokens of each of the three levels
+RANK = 3
+State = dict[str, Tensor]
+Pair = tuple[FluxTransformer2DModel, StyleProjector]
+
+
+# ---- the parts: real ones at toy size, and what they are asked
+
+
+def build(seed: int = 0, *, kind: ProjectorKind = "hierarchical", depth: int = SINGLE) -> Pair:
+    torch.manual_seed(seed)
+    transformer = FluxTransformer2DModel(
+        in_channels=IN_CHANNELS,
+        num_layers=DOUBLE,
+        num_single_layers=depth,
+        attention_head_dim=HEAD_DIM,
+        num_attention_heads=HEADS,
+        joint_attention_dim=TEXT_DIM,
+        pooled_projection_dim=POOLED_DIM,
+        guidance_embeds=True,
+        axes_dims_rope=AXES,
+    )
+    projector = StyleProjector(
+        kind=kind,
+        vision_tokens=PATCHES,
+        vision_dim=VISION_DIM,
+        tokens_per_level=STYLE_TOKENS,
+        hidden_dim=HIDDEN,
+        heads=2,
+    )
+    return transformer, projector
+
+
+def build_trained(seed: int = 0, *, rank: int = RANK, alpha: int | None = None) -> Pair:
+    """With a LoRA whose A and B are random, as after a training: an A of its own for each of q, k and v."""
+    transformer, projector = build(seed)
+    add_lora(transformer, rank=rank, alpha=alpha)
+    with torch.no_grad():
+        for name, weight in transformer.named_parameters():
+            if ".lora_" in name:
+                weight.normal_(std=0.3)
+    return transformer, projector
+
+
+def build_base(seed: int = 0) -> Pair:
+    """The same base as `build_trained(seed)` has, and another projector."""
+    return build(seed)[0], build(seed + 1)[1]
+
+
+def make_inputs() -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Arguments of `denoise` for 2 pictures (2 x 3 target tokens, 2 x 2 content tokens), and SigLIP's three levels."""
+    torch.manual_seed(5)
+    ids = torch.tensor(
+        [(0, r, c) for r in range(2) for c in range(3)] + [(0, 2 + r, 3 + c) for r in (0, 1) for c in (0, 1)]
+    )
+    inputs = {
+        "hidden_states": torch.randn(2, len(ids), IN_CHANNELS),
+        "encoder_hidden_states": torch.randn(2, 5, TEXT_DIM),
+        "pooled_projections": torch.randn(2, POOLED_DIM),
+        "timestep": torch.tensor([0.25, 0.8]),
+        "img_ids": ids.float(),
+        "txt_ids": torch.zeros(5, 3),
+        "guidance": torch.tensor([4.0, 1.5]),
+    }
+    return inputs, [torch.randn(2, PATCHES, VISION_DIM) for _ in range(3)]
+
+
+@torch.no_grad()
+def run(pair: Pair) -> Tensor:
+    inputs, levels = make_inputs()
+    return denoise(pair[0], **inputs, style_tokens=pair[1](levels))
+
+
+def snapshot(pair: Pair) -> State:
+    return {
+        f"{i}.{name}": value.clone() for i, module in enumerate(pair) for name, value in module.state_dict().items()
+    }
+
+
+def assert_equal(ours: State, theirs: State) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert value.dtype == theirs[name].dtype and torch.equal(value, theirs[name]), name
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+# ---- a file as released, from the names and shapes alone
+
+
+def make_official(*, dtype: torch.dtype = torch.bfloat16) -> tuple[State, State]:
+    torch.manual_seed(11)
+    sizes = {f"double_blocks.{i}.processor.qkv_lora{s}": (HIDDEN, 3 * HIDDEN) for i in range(DOUBLE) for s in (1, 2)}
+    sizes |= {f"double_blocks.{i}.processor.proj_lora{s}": (HIDDEN, HIDDEN) for i in range(DOUBLE) for s in (1, 2)}
+    sizes |= {f"single_blocks.{i}.processor.qkv_lora": (HIDDEN, 3 * HIDDEN) for i in range(SINGLE)}
+    sizes |= {f"single_blocks.{i}.processor.proj_lora": (HIDDEN + MLP, HIDDEN) for i in range(SINGLE)}
+    lora = {}
+    for prefix, (num_in, num_out) in sizes.items():
+        lora[f"{prefix}.down.weight"] = (torch.randn(RANK, num_in) / num_in**0.5).to(dtype)
+        lora[f"{prefix}.up.weight"] = (torch.randn(num_out, RANK) * 0.5).to(dtype)
+    styles = {}
+    for level in ("high", "mid", "low"):
+        for layer, shape in {
+            "embedding_linear.0": (STYLE_TOKENS, PATCHES),
+            "layer_norm": (VISION_DIM,),
+            "projection": (HIDDEN, VISION_DIM),
+        }.items():
+            styles[f"feature_embedder.{level}_{layer}.weight"] = (torch.randn(shape) * 0.5).to(dtype)
+            styles[f"feature_embedder.{level}_{layer}.bias"] = (torch.randn(shape[0]) * 0.5).to(dtype)
+    return lora, styles
+
+
+def write_official(folder: Path, lora: State, styles: State) -> Path:
+    folder.mkdir(exist_ok=True)
+    safetensors.torch.save_file(lora, folder / LORA_FILE)
+    safetensors.torch.save_file(styles, folder / PROJECTOR_FILE)
+    return folder
+
+
+# ---- round trips
+
+
+def test_saved_files_load_into_a_fresh_copy_equal_in_tensors_and_in_forward_passes(tmp_path: Path) -> None:
+    source = build_base()
+    load_official(write_official(tmp_path / "released", *make_official()), transformer=source[0], projector=source[1])
+    save_official(tmp_path / "ours", transformer=source[0], projector=source[1])
+    copy = build_base()
+    load_official(tmp_path / "ours", transformer=copy[0], projector=copy[1])
+    assert_equal(snapshot(copy), snapshot(source))
+    assert torch.equal(run(copy), run(source))
+    assert relative_error(run(build_base()), run(source)) > 0.05
+    assert sorted(path.name for path in (tmp_path / "ours").iterdir()) == [LORA_FILE, PROJECTOR_FILE]
+
+
+def test_official_names_to_ours_and_back_are_the_same_bits() -> None:
+    lora, _ = make_official()
+    ours = lora_from_official(lora)
+    q, k = (f"transformer_blocks.1.attn.{name}.lora_A.weight" for name in ("to_q", "to_k"))
+    assert torch.equal(ours[q], ours[k])
+    assert ours["single_transformer_blocks.2.proj_out.lora_A.weight"].shape == (RANK, HIDDEN + MLP)
+    assert_equal(lora_to_official(ours), lora)
+
+
+def test_a_released_file_through_the_model_is_the_same_file(tmp_path: Path) -> None:
+    lora, styles = make_official(dtype=torch.float32)
+    pair = build_base()
+    load_official(write_official(tmp_path / "released", lora, styles), transformer=pair[0], projector=pair[1])
+    save_official(tmp_path / "ours", transformer=pair[0], projector=pair[1])
+    assert_equal(safetensors.torch.load_file(tmp_path / "ours" / LORA_FILE), lora)
+    assert_equal(safetensors.torch.load_file(tmp_path / "ours" / PROJECTOR_FILE), styles)
+
+
+def test_bfloat16_files_are_cast_to_the_modules_and_the_two_files_may_lie_apart(tmp_path: Path) -> None:
+    lora, styles = make_official()
+    folder = write_official(tmp_path, lora, styles)
+    pair = build_base()
+    paths = (
+        (folder / LORA_FILE).rename(folder / "a.safetensors"),
+        (folder / PROJECTOR_FILE).rename(folder / "b.safetensors"),
+    )
+    load_official(paths, transformer=pair[0], projector=pair[1])
+    assert {weight.dtype for module in pair for weight in module.parameters()} == {torch.float32}
+    state = get_peft_model_state_dict(pair[0])
+    assert_equal(state, {name: value.float() for name, value in lora_from_official(lora).items()})
+
+
+def test_independent_a_of_q_k_v_are_written_exactly_at_three_times_the_rank(tmp_path: Path) -> None:
+    source = build_trained()
+    save_official(tmp_path, transformer=source[0], projector=source[1])
+    written = safetensors.torch.load_file(tmp_path / LORA_FILE)
+    assert {value.shape[0] for name, value in written.items() if ".down." in name} == {3 * RANK}
+    proj = "single_blocks.0.processor.proj_lora"
+    assert not written[f"{proj}.down.weight"][RANK:].any() and not written[f"{proj}.up.weight"][:, RANK:].any()
+    copy = build_base()
+    load_official(tmp_path, transformer=copy[0], projector=copy[1])
+    assert relative_error(run(copy), run(source)) < 1e-5
+    save_official(tmp_path / "again", transformer=copy[0], projector=copy[1])
+    assert_equal(safetensors.torch.load_file(tmp_path / "again" / LORA_FILE), written)
+
+
+def test_alpha_is_folded_into_up(tmp_path: Path) -> None:
+    plain, doubled = build_trained(), build_trained(alpha=2 * RANK)
+    save_official(tmp_path / "plain", transformer=plain[0], projector=plain[1])
+    save_official(tmp_path / "doubled", transformer=doubled[0], projector=doubled[1])
+    one, two = (safetensors.torch.load_file(tmp_path / name / LORA_FILE) for name in ("plain", "doubled"))
+    assert_equal(two, {name: value * (2 if ".up." in name else 1) for name, value in one.items()})
+    copy = build_base()
+    load_official(tmp_path / "doubled", transformer=copy[0], projector=copy[1])
+    assert relative_error(run(copy), run(doubled)) < 1e-5
+    assert relative_error(run(plain), run(doubled)) > 0.05
+
+
+@pytest.mark.parametrize("alpha", [None, 2])
+def test_diffusers_loads_what_save_peft_lora_writes(tmp_path: Path, alpha: int | None) -> None:
+    source = build_trained(alpha=alpha)
+    save_peft_lora(tmp_path, transformer=source[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["pytorch_lora_weights.safetensors"]
+    copy = build(0)[0]
+    copy.load_lora_adapter(tmp_path, weight_name="pytorch_lora_weights.safetensors")
+    assert relative_error(run((copy, source[1])), run(source)) < 1e-6
+    state = FluxPipeline.lora_state_dict(tmp_path, weight_name="pytorch_lora_weights.safetensors")
+    assert len(state) == len(get_peft_model_state_dict(source[0]))
+
+
+def test_the_lora_sits_on_every_block_changes_nothing_at_first_and_alone_is_trained() -> None:
+    plain, pair = build_base(), build_base()
+    add_lora(pair[0], rank=RANK)
+    assert torch.equal(run(pair), run(plain))
+    linears = [name for name, module in plain[0].named_modules() if isinstance(module, nn.Linear)]
+    hit = [name for name in linears if re.fullmatch(lora_targets(), name)]
+    assert len(hit) == DOUBLE * 8 + SINGLE * 4
+    trained = {name.partition(".lora_")[0] for name, weight in pair[0].named_parameters() if weight.requires_grad}
+    assert trained == set(hit)
+    assert all(".lora_" in name for name, weight in pair[0].named_parameters() if weight.requires_grad)
+
+
+# ---- refusals: the file and the names are told, the model stays as it was
+
+DOWN = "double_blocks.1.processor.qkv_lora2.down.weight"
+LAYER_NORM = "feature_embedder.mid_layer_norm.bias"
+Damage = Callable[[State, State], object]
+DAMAGES: dict[str, tuple[Damage, str, list[str]]] = {
+    "lora key missing": (lambda lora, _: lora.pop(DOWN), LORA_FILE, ["missing", DOWN]),
+    "projector key missing": (lambda _, styles: styles.pop(LAYER_NORM), PROJECTOR_FILE, ["missing", LAYER_NORM]),
+    "lora key extra": (
+        lambda lora, _: lora.update({f"double_blocks.{DOUBLE}.processor.proj_lora1.up.weight": torch.ones(2)}),
+        LORA_FILE,
+        ["unexpected", f"double_blocks.{DOUBLE}.processor.proj_lora1.up.weight"],
+    ),
+    "projector key extra": (
+        lambda _, styles: styles.update({"feature_embedder.top.bias": torch.ones(2)}),
+        PROJECTOR_FILE,
+        ["unexpected", "feature_embedder.top.bias"],
+    ),
+    "lora shape": (
+        lambda lora, _: lora.update({DOWN: torch.ones(RANK, HIDDEN + 1)}),
+        LORA_FILE,
+        [DOWN, f"({RANK}, {HIDDEN + 1})", f"({RANK}, {HIDDEN})"],
+    ),
+    "one layer of another rank": (
+        lambda lora, _: lora.update({DOWN: torch.ones(RANK + 1, HIDDEN)}),
+        LORA_FILE,
+        [DOWN, f"({RANK + 1}, {HIDDEN})", f"({RANK}, {HIDDEN})"],
+    ),
+    "projector shape": (
+        lambda _, styles: styles.update({LAYER_NORM: torch.ones(7)}),
+        PROJECTOR_FILE,
+        [LAYER_NORM, "(7,)", f"({VISION_DIM},)"],
+    ),
+    "whole numbers": (
+        lambda lora, _: lora.update({DOWN: torch.ones(RANK, HIDDEN, dtype=torch.int8)}),
+        LORA_FILE,
+        [DOWN, "torch.int8"],
+    ),
+    "another model's file": (
+        lambda lora, _: lora.clear() or lora.update({f"layer.{i}": torch.ones(1) for i in range(30)}),
+        LORA_FILE,
+        ["missing", "double_blocks.0.processor.proj_lora1.down.weight", "layer.0", "and 10 more"],
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_partial_and_foreign_files_are_refused(tmp_path: Path, damage: str) -> None:
+    change, file, words = DAMAGES[damage]
+    lora, styles = make_official()
+    change(lora, styles)
+    assert_refused(write_official(tmp_path, lora, styles), file, words)
+
+
+@pytest.mark.parametrize("file", [LORA_FILE, PROJECTOR_FILE])
+@pytest.mark.parametrize("fault", ["absent", "cut"])
+def test_a_file_that_is_absent_or_cut_is_refused(tmp_path: Path, file: str, fault: str) -> None:
+    path = write_official(tmp_path, *make_official()) / file
+    data = path.read_bytes()
+    path.unlink()
+    if fault == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    assert_refused(tmp_path, file, ["cannot be read"])
+
+
+def assert_refused(folder: Path, file: str, words: list[str]) -> None:
+    pair = build_base()
+    before = snapshot(pair)
+    with pytest.raises(ModelError) as raised:
+        load_official(folder, transformer=pair[0], projector=pair[1])
+    assert all(word in str(raised.value) for word in [str(folder / file), *words]), raised.value
+    assert_equal(snapshot(pair), before)
+    add_lora(pair[0], rank=RANK)  # the transformer took no adapter
+
+
+def test_a_model_of_another_depth_is_refused_with_the_blocks_it_lacks(tmp_path: Path) -> None:
+    write_official(tmp_path, *make_official())
+    transformer, projector = build(depth=SINGLE + 1)
+    with pytest.raises(ModelError, match=rf"missing: single_blocks\.{SINGLE}\.processor\.proj_lora\.down\.weight"):
+        load_official(tmp_path, transformer=transformer, projector=projector)
+
+
+def test_a_transformer_with_a_lora_takes_no_second_one(tmp_path: Path) -> None:
+    write_official(tmp_path, *make_official())
+    pair = build_trained()
+    before = snapshot(pair)
+    with pytest.raises(ModelError, match="has a LoRA already"):
+        load_official(tmp_path, transformer=pair[0], projector=pair[1])
+    with pytest.raises(ModelError, match="already"):
+        add_lora(pair[0], rank=RANK)
+    assert_equal(snapshot(pair), before)
+    pair[0].delete_adapters("default")
+    load_official(tmp_path, transformer=pair[0], projector=pair[1])
+
+
+def test_what_the_format_cannot_hold_is_not_written(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    transformer, projector = build()
+    with pytest.raises(ModelError, match="no LoRA"):
+        save_official(folder, transformer=transformer, projector=projector)
+    with pytest.raises(ModelError, match="no LoRA"):
+        save_peft_lora(folder, transformer=transformer)
+    with pytest.raises(ModelError, match="no resampler projector"):
+        save_official(folder, transformer=build_trained()[0], projector=build(kind="resampler")[1])
+    assert not folder.exists()
+    write_official(tmp_path, *make_official())
+    with pytest.raises(ModelError, match="no resampler projector"):
+        load_official(tmp_path, transformer=transformer, projector=build(kind="resampler")[1])
+
+
+def test_maps_refuse_partial_blocks() -> None:
+    lora, _ = make_official()
+    with pytest.raises(ModelError, match=f"missing: {DOWN}"):
+        lora_from_official({name: value for name, value in lora.items() if name != DOWN})
+    ours = lora_from_official(lora)
+    gone = "transformer_blocks.0.attn.add_k_proj.lora_B.weight"
+    with pytest.raises(ModelError, match=f"missing: {gone}"):
+        lora_to_official({name: value for name, value in ours.items() if name != gone})
+    with pytest.raises(ModelError, match=r"unexpected: x\.lora_A\.weight"):
+        lora_to_official({**ours, "x.lora_A.weight": torch.ones(1, 1)})
+    with pytest.raises(ModelError, match="one rank"):
+        lora_to_official({**ours, gone: torch.ones(HIDDEN, RANK + 1)})
+    up = DOWN.replace("down", "up")
+    with pytest.raises(ModelError, match=f"{up} has {3 * HIDDEN + 1} rows"):
+        lora_from_official({**lora, up: torch.ones(3 * HIDDEN + 1, RANK)})
+
+
+def test_a_save_that_dies_leaves_no_mixed_pair(tmp_path: Path) -> None:
+    """A new projector beside an old LoRA would load without complaint."""
+    pair = build_trained()
+    save_official(tmp_path, transformer=pair[0], projector=pair[1])
+    (tmp_path / PROJECTOR_FILE).unlink()
+    (tmp_path / PROJECTOR_FILE).mkdir()  # so that this write fails, as on a full disk
+    with pytest.raises(StoreError, match=PROJECTOR_FILE):
+        save_official(tmp_path, transformer=pair[0], projector=pair[1])
+    assert [path.name for path in tmp_path.iterdir()] == [PROJECTOR_FILE]
+
+
+@pytest.mark.parametrize("save", ["official", "peft"])
+def test_a_file_in_the_folders_place_is_told(tmp_path: Path, save: str) -> None:
+    (tmp_path / "taken").write_text("")
+    transformer, projector = build_trained()
+    with pytest.raises(StoreError, match="taken: cannot be written"):
+        if save == "peft":
+            save_peft_lora(tmp_path / "taken", transformer=transformer)
+        else:
+            save_official(tmp_path / "taken", transformer=transformer, projector=projector)
+
+
+# ---- the bar: FLUX's published equations in plain torch, on black-forest-labs' names and USO's LoRA names
+# (black-forest-labs/flux src/flux/{model,math}.py and modules/layers.py; USO's processors add up @ down to the linears)
+
+
+class PublishedFlux:
+    """`weights` are the base's and the official LoRA's and projector's, in one dict."""
+
+    def __init__(self, weights: State) -> None:
+        self.weights = weights
+
+    def linear(self, x: Tensor, name: str, lora: str | None = None) -> Tensor:
+        out = F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+        if lora is None:
+            return out
+        return out + x @ self.weights[f"{lora}.down.weight"].T @ self.weights[f"{lora}.up.weight"].T
+
+    def embed(self, x: Tensor, name: str) -> Tensor:
+        return self.linear(F.silu(self.linear(x, f"{name}.in_layer")), f"{name}.out_layer")
+
+    def modulation(self, vec: Tensor, name: str, parts: int) -> tuple[Tensor, ...]:
+        return self.linear(F.silu(vec), name)[:, None].chunk(parts, dim=-1)
+
+    def heads(self, qkv: Tensor, norm: str) -> list[Tensor]:
+        """(B, L, 3 hidden) -> q, k, v of (B, heads, L, head dim), q and k with RMS norm."""
+        batch, length, _ = qkv.shape
+        q, k, v = qkv.view(batch, length, 3, HEADS, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        return [rms(q, self.weights[f"{norm}.query_norm.scale"]), rms(k, self.weights[f"{norm}.key_norm.scale"]), v]
+
+    def double(self, img: Tensor, txt: Tensor, vec: Tensor, turns: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        name, lora = f"double_blocks.{index}", f"double_blocks.{index}.processor"
+        streams = [("txt", 2, txt), ("img", 1, img)]  # text stands first in the joint attention
+        mods = {s: self.modulation(vec, f"{name}.{s}_mod.lin", 6) for s, _, _ in streams}
+        qkv = []
+        for stream, number, x in streams:
+            shift, scale, *_ = mods[stream]
+            modulated = (1 + scale) * layer_norm(x) + shift
+            fused = self.linear(modulated, f"{name}.{stream}_attn.qkv", f"{lora}.qkv_lora{number}")
+            qkv.append(self.heads(fused, f"{name}.{stream}_attn.norm"))
+        q, k, v = (torch.cat(parts, dim=2) for parts in zip(*qkv, strict=True))
+        attended = attend(q, k, v, turns)
+        out = []
+        pieces = [attended[:, : txt.shape[1]], attended[:, txt.shape[1] :]]
+        for (stream, number, x), piece in zip(streams, pieces, strict=True):
+            _, _, gate, shift, scale, mlp_gate = mods[stream]
+            x = x + gate * self.linear(piece, f"{name}.{stream}_attn.proj", f"{lora}.proj_lora{number}")
+            widened = self.linear((1 + scale) * layer_norm(x) + shift, f"{name}.{stream}_mlp.0")
+            out.append(x + mlp_gate * self.linear(F.gelu(widened, approximate="tanh"), f"{name}.{stream}_mlp.2"))
+        return out[1], out[0]
+
+    def single(self, x: Tensor, vec: Tensor, turns: Tensor, index: int) -> Tensor:
+        name, lora = f"single_blocks.{index}", f"single_blocks.{index}.processor"
+        shift, scale, gate = self.modulation(vec, f"{name}.modulation.lin", 3)
+        modulated = (1 + scale) * layer_norm(x) + shift
+        qkv, mlp = self.linear(modulated, f"{name}.linear1").split([3 * HIDDEN, MLP], dim=-1)
+        down, up = (self.weights[f"{lora}.qkv_lora.{part}.weight"] for part in ("down", "up"))
+        q, k, v = self.heads(qkv + modulated @ down.T @ up.T, f"{name}.norm")
+        joined = torch.cat([attend(q, k, v, turns), F.gelu(mlp, approximate="tanh")], dim=-1)
+        return x + gate * self.linear(joined, f"{name}.linear2", f"{lora}.proj_lora")
+
+    def style_tokens(self, levels: list[Tensor]) -> Tensor:
+        tokens = []
+        for level, x in zip(("high", "mid", "low"), levels, strict=True):
+            name = f"feature_embedder.{level}"
+            weight, bias = (self.weights[f"{name}_embedding_linear.0.{part}"] for part in ("weight", "bias"))
+            condensed = F.silu(torch.einsum("st,btd->bsd", weight, x) + bias[:, None])
+            scale, shift = (self.weights[f"{name}_layer_norm.{part}"] for part in ("weight", "bias"))
+            normed = F.layer_norm(condensed, (VISION_DIM,), scale, shift)
+            tokens.append(self.linear(normed, f"{name}_projection"))
+        return torch.cat(tokens, dim=1)
+
+    def __call__(self, inputs: dict[str, Tensor], levels: list[Tensor]) -> Tensor:
+        img = self.linear(inputs["hidden_states"], "img_in")
+        style = self.style_tokens(levels)
+        txt = torch.cat([style, self.linear(inputs["encoder_hidden_states"], "txt_in")], dim=1)
+        vec = self.embed(sinusoid(inputs["timestep"]), "time_in") + self.embed(
+            sinusoid(inputs["guidance"]), "guidance_in"
+        )
+        vec = vec + self.embed(inputs["pooled_projections"], "vector_in")
+        turns = rope(torch.cat([torch.zeros(txt.shape[1], 3), inputs["img_ids"]]))
+        for index in range(DOUBLE):
+            img, txt = self.double(img, txt, vec, turns, index)
+        x = torch.cat([txt, img], dim=1)
+        for index in range(SINGLE):
+            x = self.single(x, vec, turns, index)
+        shift, scale = self.modulation(vec, "final_layer.adaLN_modulation.1", 2)
+        return self.linear((1 + scale) * layer_norm(x[:, txt.shape[1] :]) + shift, "final_layer.linear")
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+
+
+def rms(x: Tensor, scale: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * scale
+
+
+def sinusoid(t: Tensor) -> Tensor:
+    """256 numbers for each of (B,): cosines, then sines, of 1000 t."""
+    angles = 1000 * t[:, None] * 10000 ** -(torch.arange(128) / 128)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def rope(ids: Tensor) -> Tensor:
+    """ids (L, 3) -> unit complex (L, head dim / 2): pairs of channels turn by position / 10000^(2 i / axis dim)."""
+    angles = [
+        ids[:, axis, None].double() * 10000.0 ** -(torch.arange(0, dim, 2).double() / dim)
+        for axis, dim in enumerate(AXES)
+    ]
+    angle = torch.cat(angles, dim=-1)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, turns: Tensor) -> Tensor:
+    """(B, heads, L, d) each -> (B, L, hidden): neighbouring channels are turned as complex numbers, then softmax."""
+
+    def turned(x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * turns).flatten(-2).float()
+
+    weights = (turned(q) @ turned(k).transpose(-1, -2) / HEAD_DIM**0.5).softmax(-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def make_base() -> State:
+    """Random base weights under black-forest-labs' names, all of them, none at a value that hides a mistake."""
+    torch.manual_seed(7)
+    linears = {
+        "img_in": (IN_CHANNELS, HIDDEN),
+        "txt_in": (TEXT_DIM, HIDDEN),
+        "final_layer.linear": (HIDDEN, IN_CHANNELS),
+    }
+    linears["final_layer.adaLN_modulation.1"] = (HIDDEN, 2 * HIDDEN)
+    for name, num_in in (("time_in", 256), ("guidance_in", 256), ("vector_in", POOLED_DIM)):
+        linears[f"{name}.in_layer"], linears[f"{name}.out_layer"] = (num_in, HIDDEN), (HIDDEN, HIDDEN)
+    norms = [f"single_blocks.{index}.norm" for index in range(SINGLE)]
+    for index in range(DOUBLE):
+        for stream in ("img", "txt"):
+            name = f"double_blocks.{index}.{stream}"
+            linears[f"{name}_mod.lin"] = (HIDDEN, 6 * HIDDEN)
+            linears[f"{name}_attn.qkv"], linears[f"{name}_attn.proj"] = (HIDDEN, 3 * HIDDEN), (HIDDEN, HIDDEN)
+            linears[f"{name}_mlp.0"], linears[f"{name}_mlp.2"] = (HIDDEN, MLP), (MLP, HIDDEN)
+            norms.append(f"{name}_attn.norm")
+    for index in range(SINGLE):
+        name = f"single_blocks.{index}"
+        linears[f"{name}.modulation.lin"] = (HIDDEN, 3 * HIDDEN)
+        linears[f"{name}.linear1"], linears[f"{name}.linear2"] = (HIDDEN, 3 * HIDDEN + MLP), (HIDDEN + MLP, HIDDEN)
+    base = {f"{name}.weight": torch.randn(o, i) / i**0.5 for name, (i, o) in linears.items()}
+    base |= {f"{name}.bias": torch.randn(o) * 0.2 for name, (_, o) in linears.items()}
+    for norm in norms:
+        base |= {f"{norm}.{part}.scale": 1 + 0.3 * torch.randn(HEAD_DIM) for part in ("query_norm", "key_norm")}
+    return base
+
+
+def to_diffusers(base: State) -> State:
+    """diffusers' own converter. It splits linear1 at FLUX.1's 3072 whatever the model's size, so the four parts of
+    linear1 are padded to what it expects, and cut again."""
+    padded = dict(base)
+    for name in [name for name in base if ".linear1." in name]:
+        parts = base[name].split([HIDDEN, HIDDEN, HIDDEN, MLP])
+        full = [torch.zeros(rows, *parts[0].shape[1:]) for rows in (3072, 3072, 3072, 4 * 3072)]
+        for space, part in zip(full, parts, strict=True):
+            space[: len(part)] = part
+        padded[name] = torch.cat(full)
+    state: State = convert_flux_transformer_checkpoint_to_diffusers(padded)
+    cut = {3072: HIDDEN, 4 * 3072: MLP}
+    return {name: value[: cut[len(value)]] if len(value) in cut else value for name, value in state.items()}
+
+
+def test_a_released_file_gives_what_the_published_equations_give(tmp_path: Path) -> None:
+    base, (lora, styles) = make_base(), make_official(dtype=torch.float32)
+    pair = build_base()
+    pair[0].load_state_dict(to_diffusers(base))
+    without = run(pair)
+    load_official(write_official(tmp_path, lora, styles), transformer=pair[0], projector=pair[1])
+    published = PublishedFlux({**base, **lora, **styles})(*make_inputs())
+    assert relative_error(run(pair), published) < 1e-4
+    assert relative_error(without, published) > 0.05
+
+
+@pytest.mark.parametrize("layer", ["qkv_lora1", "proj_lora1", "qkv_lora2", "proj_lora2", "qkv_lora", "proj_lora"])
+def test_each_layer_of_the_file_moves_that_result(layer: str) -> None:
+    """So the equality above speaks for every name of the format: without one kind of layer it would not hold."""
+    base, (lora, styles) = make_base(), make_official(dtype=torch.float32)
+    full = PublishedFlux({**base, **lora, **styles})(*make_inputs())
+    zeroed = {name: value * (f".{layer}." not in name) for name, value in lora.items()}
+    assert relative_error(PublishedFlux({**base, **zeroed, **styles})(*make_inputs()), full) > 1e-2

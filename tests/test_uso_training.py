@@ -1,0 +1,164 @@
+"""A USO training on batches of triplets: what learns in which stage, dropout, the reward's start, exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipelines.data import Batch
+from pipelines.training import MetricsLog, Plan, TrainState, fit
+from pipelines.uso.flow import FlowConfig
+from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.reward import RewardConfig
+from pipelines.uso.training import Stage, Trained, UsoLosses, freeze_all_but, trainable
+from tests.tiny_uso import WORDS, tiny_uso
+
+PLAN = Plan(steps=6, peak_lr=1e-3, warmup=1, cooldown=0.5, log_every=1, save_every=2, bf16=False)
+
+
+def batch_at(step: int, size: int = 4) -> Batch:
+    draw = torch.Generator().manual_seed(step)
+
+    def images() -> Tensor:
+        return torch.rand(size, 3, 64, 64, generator=draw) * 2 - 1
+
+    return Batch(
+        target=images(),
+        content=images(),
+        style=images(),
+        captions=[WORDS[(step + place) % len(WORDS)] for place in range(size)],
+        drop_style=torch.tensor([False, True, False, False]),
+        drop_content=torch.tensor([False, False, True, False]),
+        drop_text=torch.tensor([False, False, False, True]),
+        keys=[str(place) for place in range(size)],
+        positions=[step * size + place for place in range(size)],
+    )
+
+
+def rows(batch: Batch, *places: int) -> Batch:
+    index = torch.tensor(places)
+    named = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    picked = {name: value[index] for name, value in named.items() if isinstance(value, Tensor)}
+    return replace(batch, **picked, captions=[batch.captions[p] for p in places],
+                   positions=[batch.positions[p] for p in places])
+
+
+def losses_for(uso: UsoPipeline, stage: Stage, **options: object) -> UsoLosses:
+    freeze_all_but(uso, stage)
+    return UsoLosses(uso, uso.denoiser, stage=stage, flow=FlowConfig(), seed=5, **options)  # type: ignore[arg-type]
+
+
+def brightness(pictures: Tensor, styles: Tensor) -> Tensor:
+    return pictures.mean((1, 2, 3)) * styles.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("stage", "learns"),
+    [
+        ("style_alignment", {"projector"}),
+        ("disentanglement", {"transformer"}),
+        ("expert", {"projector", "transformer"}),
+    ],
+)
+def test_each_stage_trains_its_own_part(stage: Stage, learns: set[str]) -> None:
+    uso = tiny_uso()
+    losses_for(uso, stage)(batch_at(0), 0)["flow"].backward()
+    moved = {name.partition(".")[0] for name, p in uso.denoiser.named_parameters() if p.grad is not None}
+    assert moved == learns == {name.partition(".")[0] for name, _ in trainable(uso.denoiser)}
+    assert all(p.grad is None for p in uso.vae.parameters())
+
+
+def test_only_the_second_stage_sees_the_content() -> None:
+    uso, batch = tiny_uso(), batch_at(0)
+    other = replace(batch, content=-batch.content)
+    for stage, sees in (("style_alignment", False), ("disentanglement", True)):
+        losses = losses_for(uso, stage)  # type: ignore[arg-type]
+        same = torch.equal(losses(batch, 0)["flow"], losses(other, 0)["flow"])
+        assert same is not sees
+
+
+def test_what_is_dropped_cannot_be_seen() -> None:
+    losses, batch = losses_for(tiny_uso(), "disentanglement"), batch_at(0)
+    for place, change in (
+        (1, {"style": -batch.style}),
+        (2, {"content": -batch.content}),
+        (3, {"captions": ["a blue disc"] * 4}),
+    ):
+        changed = replace(batch, **change)  # type: ignore[arg-type]
+        torch.testing.assert_close(losses(rows(changed, place), 0)["flow"], losses(rows(batch, place), 0)["flow"])
+        no = torch.zeros(4, dtype=torch.bool)
+        kept = replace(changed, drop_style=no, drop_content=no, drop_text=no)
+        undropped = replace(kept, style=batch.style, content=batch.content, captions=batch.captions)
+        assert not torch.equal(losses(rows(kept, place), 0)["flow"], losses(rows(undropped, place), 0)["flow"])
+
+
+def test_half_batches_on_two_workers_make_the_loss_of_the_whole_batch() -> None:
+    losses, batch = losses_for(tiny_uso(), "disentanglement"), batch_at(3)
+    halves = [losses(rows(batch, *places), 0)["flow"] for places in ((0, 2), (1, 3))]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, losses(batch, 0)["flow"])
+
+
+def test_the_reward_joins_at_its_step_and_skips_samples_without_a_style() -> None:
+    uso = tiny_uso()
+    reward = RewardConfig(start_step=2, weight=0.5, num_steps=3)
+    losses = losses_for(uso, "disentanglement", reward=reward, style_reward=brightness)
+    batch = batch_at(0)
+    assert set(losses(batch, 1)) == {"flow"}
+    found = losses(batch, 2)
+    assert set(found) == {"flow", "reward"}
+    seen = []
+
+    def watching(pictures: Tensor, styles: Tensor) -> Tensor:
+        seen.append(styles)
+        return brightness(pictures, styles)
+
+    watched = losses_for(uso, "disentanglement", reward=reward.model_copy(update={"batch": 2}), style_reward=watching)
+    watched(batch, 2)
+    torch.testing.assert_close(seen[0], batch.style[[0, 2]])
+    uso.transformer.zero_grad()
+    found["reward"].backward()
+    assert uso.transformer.proj_out.weight.grad.abs().sum() > 0
+    none = replace(batch, drop_style=torch.ones(4, dtype=torch.bool))
+    assert float(losses(none, 2)["reward"]) == 0
+
+
+def test_a_reward_needs_its_config() -> None:
+    uso = tiny_uso()
+    with pytest.raises(ValueError, match="go together"):
+        UsoLosses(uso, uso.denoiser, stage="expert", flow=FlowConfig(), seed=0, style_reward=brightness)
+
+
+def run(folder: Path, steps: int) -> tuple[UsoPipeline, list[float]]:
+    uso = tiny_uso()
+    losses = losses_for(uso, "expert", reward=RewardConfig(start_step=3, num_steps=2), style_reward=brightness)
+    trained = Trained(trainable(losses.denoiser))  # type: ignore[arg-type]
+    state = TrainState(trained, torch.optim.AdamW(trained.parameters(), lr=1e-3))
+
+    def losses_of(batch: Batch) -> Mapping[str, Tensor]:
+        return losses(batch, state.step)
+
+    log, stop = MetricsLog(folder / "m.jsonl"), replace(PLAN, cooldown=1e-9, steps=steps)
+    fit(state, batch_at=batch_at, losses_of=losses_of, plan=stop, checkpoint=folder / "c.pt", log=log)
+    return uso, [float(line["flow"]) for line in log.read()]
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    whole, curve = run(tmp_path / "whole", 6)
+    run(tmp_path / "parts", 4)
+    resumed, rest = run(tmp_path / "parts", 6)
+    assert rest == curve
+    for name, value in whole.denoiser.state_dict().items():
+        assert torch.equal(resumed.denoiser.state_dict()[name], value), name
+    assert not torch.equal(whole.transformer.proj_out.weight, tiny_uso().transformer.proj_out.weight)
+
+
+def test_checkpoints_hold_what_learns_and_nothing_else() -> None:
+    uso = tiny_uso()
+    freeze_all_but(uso, "style_alignment")
+    names = set(Trained(trainable(uso.denoiser)).state_dict())
+    assert names == {f"projector/{name.replace('.', '/')}" for name in uso.projector.state_dict()}

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from curate.cli import app
+from curate.config import load_yaml, parse
+from curate.train.config import TrainConfig
 from curate.train.training import load_uso
 from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import save_csd
@@ -135,3 +137,16 @@ def test_wrong_configs_are_refused(parts: Path, tmp_path: Path, changes: dict[st
         pytest.skip("there is a GPU here")
     code, said = run(write(parts, tmp_path / "w", **changes))
     assert code != 0 and message in said
+
+
+@pytest.mark.parametrize("name", ["uso_flux_stage1", "uso_flux_stage2"])
+def test_the_full_size_configs_are_the_papers(name: str) -> None:
+    path = Path(__file__).parents[1] / "configs" / "train" / f"{name}.yaml"
+    values, lines = load_yaml(path)
+    config = parse(TrainConfig, values, file=path, lines=lines)
+    first = name.endswith("1")
+    assert config.batch * config.accumulate == (16 if first else 64)
+    assert (config.steps, config.data.size_px) == ((23_000, 768) if first else (21_000, 1024))
+    assert config.optimiser.lr == 8e-5 and config.reward is not None
+    assert config.reward.start_step == (16_000 if first else 18_000)
+    assert path.read_text().startswith("# USO at FLUX.1-dev size")

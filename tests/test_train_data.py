@@ -446,8 +446,8 @@ def test_crop_resize_takes_the_largest_part() -> None:
         assert crop_resize(wide, square, at=at).tobytes() == wide.crop(box).tobytes()
     tall = picture((30, 90), 0)
     assert crop_resize(tall, square, at=(0.0, 1.0)).size == (32, 32)
-    for size in ((7, 13), (333, 101), (1001, 999)):  # rounding never leaves the image
-        for at in ((0.0, 0.0), (1.0, 1.0), (0.3, 0.7)):
+    for size in ((7, 13), (333, 101), (1001, 999), (29, 58)):  # rounding never leaves the image
+        for at in ((0.0, 0.0), (1.0, 1.0), (0.3, 0.7), (0.5, 0.5)):
             assert crop_resize(picture(size, 0), Size(48, 112), at=at).size == (112, 48)
 
 
@@ -592,7 +592,7 @@ def test_cache_keeps_tensors_as_they_are(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, fingerprint="vae-1")
     rows = torch.arange(12, dtype=torch.float32).reshape(3, 4)
     tensors = {"latent": torch.randn(2, 3).half(), "text": torch.randn(4).bfloat16(), "a": rows[0], "b": rows[1],
-               "turned": rows.T, "ids": torch.tensor([1, 2])}
+               "all": rows, "turned": rows.T, "ids": torch.tensor([1, 2])}
     assert cache.get("k") is None
     cache.put("k", tensors)
     got = cache.get("k")

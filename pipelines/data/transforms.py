@@ -81,10 +81,10 @@ def crop_resize(image: Image.Image, size: Size, *, at: tuple[float, float] = CEN
     ``at``: where the part lies in the room there is, 0 = left or top, 1 = right or bottom.
     """
     scale = min(image.width / size.width, image.height / size.height)
-    width, height = size.width * scale, size.height * scale
+    # 112 * (29 / 112) is a hair more than 29, and Pillow refuses a box that leaves the image
+    width, height = min(size.width * scale, image.width), min(size.height * scale, image.height)
     left, top = (image.width - width) * at[0], (image.height - height) * at[1]
-    # sums of floats may pass the border by a hair, which Pillow refuses
-    box = (left, top, min(left + width, image.width), min(top + height, image.height))
+    box = (left, top, left + width, top + height)
     return image.resize((size.width, size.height), Image.Resampling.LANCZOS, box=box)
 
 

@@ -75,6 +75,18 @@ def generate(
 
 
 @app.command()
+def bench(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A bench config; see configs/bench.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read the bench and count; make nothing.")] = False,
+) -> None:
+    """Measure systems on subject, style and combined tasks; the same command again resumes."""
+    from curate.bench.command import run_bench
+
+    raise typer.Exit(run_bench(config, tuple(overrides or ()), dry_run=dry_run))
+
+
+@app.command()
 def stats(
     run_folder: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print report/stats.json instead of tables.")] = False,

@@ -37,6 +37,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "seal": {"--rules", "--set"},
         "train": {"--set"},
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
+        "bench": {"--set", "--dry-run"},
         "stats": {"--json"},
         "verify": {"--deep"},
         "zoo list": set(),

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DModel
 from PIL import Image
 
 from curate.parametric import PRESETS, apply_style, plain
-from curate.zoo.restyle import Restyler, build
-from curate.zoo.restyle_data import to_float
+from curate.zoo.restyle import Restyler, build, losses_of
+from curate.zoo.restyle_data import RestyleStream, collate, to_float
 from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, paper_of, transform
-from pipelines.compact.network import StyleEncoder, build_unet, repaint
+from pipelines.compact.network import StyleEncoder, Window, build_unet
 from pipelines.compact.pipeline import RestylePipeline, from_pil, to_pil
 from pipelines.training import Plan
 from tests.toy_emoji import toy_emoji
@@ -28,7 +28,7 @@ DATA = toy_emoji(6)
 def pipeline() -> RestylePipeline:
     torch.manual_seed(0)
     model = Restyler(TINY)
-    torch.nn.init.normal_(model.style_encoder.colour_head.weight, std=0.1)
+    torch.nn.init.normal_(model.style_encoder.colour_head[-1].weight, std=0.1)
     return RestylePipeline(unet=model.unet, style_encoder=model.style_encoder)
 
 
@@ -159,14 +159,40 @@ def test_the_paper_is_the_colour_of_the_rim_or_of_what_the_frame_encloses() -> N
     assert paper_of(image, inset_px=6).tolist() == [[0.5] * 3]
 
 
-def test_a_fresh_network_starts_near_the_image(pipeline: RestylePipeline) -> None:
-    torch.manual_seed(1)
+def test_a_window_asks_for_its_own_part_of_the_truth() -> None:
     model = Restyler(TINY)
-    image = to_float(np.stack([plain(DATA.images[0])]))
-    with torch.no_grad():
-        made = repaint(model.unet, model.style_encoder, image, image, torch.tensor([0]))
-    assert made.shape == image.shape
-    assert torch.isfinite(made).all()
+    samples = RestyleStream(DATA, seed=3, batch=4).samples_at(0)
+    target = collate(samples).target
+    seen: dict[int, torch.Tensor] = {}
+
+    class Spy(UNet2DModel):
+        def forward(self, sample: torch.Tensor, *args: object, **kwargs: object) -> object:
+            seen[len(seen)] = sample
+            return super().forward(sample, *args, **kwargs)
+
+    model.unet.__class__ = Spy
+    window = Window(top=16, left=32, side=32)
+    torch.manual_seed(0)
+    losses = losses_of(samples, model=model, window=window)
+    torch.manual_seed(0)
+    losses_of(samples, model=model)
+    torch.testing.assert_close(seen[0], seen[1][..., 8:24, 16:32])
+    assert window.of(target).shape == (4, 3, 32, 32)
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_the_encoder_learns_from_labels_and_only_where_they_hold() -> None:
+    model = Restyler(TINY)
+    samples = RestyleStream(DATA, seed=3, batch=16).samples_at(0)
+    assert 0 < sum(each.similarity != IDENTITY for each in samples) < len(samples)
+    losses_of(samples, model=model)["choices"].backward()
+    assert model.style_encoder.reader[0].weight.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in model.unet.parameters())
+    moved = [each for each in samples if each.similarity != IDENTITY]
+    still = [each for each in samples if each.similarity == IDENTITY]
+    torch.testing.assert_close(
+        losses_of(still + moved[:1], model=model)["choices"], losses_of(still, model=model)["choices"]
+    )
 
 
 def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:

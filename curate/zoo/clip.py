@@ -28,7 +28,7 @@ from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, draw_subject_batch, training_sets
 from curate.zoo.scorer_card import write_scorer_card
 from curate.zoo.vocabulary import train_tokenizer
-from pipelines.training import FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.training import FitResult, MetricsLog, Plan, TrainState, fit, training_device
 
 MODEL: Final[dict[str, Any]] = {
     "embed_dim": 128,
@@ -50,7 +50,7 @@ PREPROCESS: Final = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-PLAN: Final = Plan(steps=6000, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
+PLAN: Final = Plan(steps=4800, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
 SUMMARY: Final = """A CLIP model of toy size that knows emoji subjects by drawing and by name.
 Loaded by open_clip itself: `open_clip.create_model_from_pretrained("local-dir:...")`."""
@@ -78,7 +78,9 @@ def build(
         size=MODEL["text_cfg"]["vocab_size"],
     )
     torch.manual_seed(plan.seed)
-    network = CLIP(MODEL["embed_dim"], MODEL["vision_cfg"], MODEL["text_cfg"]).to(memory_format=torch.channels_last)
+    device = training_device()
+    network = CLIP(MODEL["embed_dim"], MODEL["vision_cfg"], MODEL["text_cfg"])
+    network = network.to(device).to(memory_format=torch.channels_last)
     # no average of weights: it would not fit the batch norms' running statistics; the cooldown does the
     # averaging
     state = TrainState(network, torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.1))
@@ -102,14 +104,14 @@ def build(
         return NamedBatch(images, torch.from_numpy(names), tokens)
 
     def losses_of(batch: NamedBatch) -> Mapping[str, Tensor]:
-        vectors = network.encode_image(clip_pixels(batch.images.images), normalize=True)
-        texts = network.encode_text(batch.tokens, normalize=True)
-        subject = torch.from_numpy(batch.images.subject)
+        vectors = network.encode_image(clip_pixels(batch.images.images).to(device), normalize=True)
+        texts = network.encode_text(batch.tokens.to(device), normalize=True)
+        subject = torch.from_numpy(batch.images.subject).to(device)
         scale = network.logit_scale.exp().clamp(max=100)  # CLIP's bound
         return {
             "image": multi_positive_nce(vectors, subject, temperature=TEMPERATURE),
             "text": TEXT_WEIGHT
-            * image_text_loss(vectors, texts, torch.searchsorted(batch.names, subject), scale),
+            * image_text_loss(vectors, texts, torch.searchsorted(batch.names.to(device), subject), scale),
         }
 
     def ship(state: TrainState) -> None:
@@ -126,6 +128,7 @@ def build(
         checkpoint=work / "checkpoint.pt",
         log=MetricsLog(work / "metrics.jsonl"),
         on_save=ship,
+        device=device,
     )
     if result.finished and card:
         write_scorer_card(out, "clip", summary=SUMMARY, data=data, trainings={"training": (plan, result)})

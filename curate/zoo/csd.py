@@ -27,7 +27,7 @@ from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
 from curate.zoo.scorer_card import write_scorer_card
 from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import save_csd
-from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit, training_device
 
 ARCH: Final = CsdArch(
     image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128
@@ -50,7 +50,8 @@ def build(
     """Train (or go on) in ``work``; ``out`` gets averaged weights at every save, a card at the end."""
     data = data or load_emoji()
     torch.manual_seed(plan.seed)
-    network = CsdNetwork(ARCH)
+    device = training_device()
+    network = CsdNetwork(ARCH).to(device)
     state = TrainState(
         network,
         torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
@@ -66,11 +67,13 @@ def build(
 
     def losses_of(batch: Labelled) -> Mapping[str, Tensor]:
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower for 33 tokens on a CPU
-            output = network(clip_pixels(batch.images), reversal=REVERSAL)
+            output = network(clip_pixels(batch.images).to(device), reversal=REVERSAL)
         return {
-            "style": multi_positive_nce(output.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
+            "style": multi_positive_nce(
+                output.style, torch.from_numpy(batch.style).to(device), temperature=TEMPERATURE
+            ),
             "content": multi_positive_nce(
-                output.content, torch.from_numpy(batch.subject), temperature=CONTENT_TEMPERATURE
+                output.content, torch.from_numpy(batch.subject).to(device), temperature=CONTENT_TEMPERATURE
             ),
         }
 
@@ -87,6 +90,7 @@ def build(
         checkpoint=work / "checkpoint.pt",
         log=MetricsLog(work / "metrics.jsonl"),
         on_save=ship,
+        device=device,
     )
     network.backbone.patch_dropout = nn.Identity()
     if result.finished and card:

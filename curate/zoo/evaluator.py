@@ -25,7 +25,7 @@ from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.evaluator_network import Evaluator
 from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
 from curate.zoo.restyle_data import to_float
-from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit, training_device
 
 PLAN: Final = Plan(steps=800, peak_lr=1.5e-3, warmup=50, cooldown=0.5, seed=23, save_every=200)
 MIX: Final = Mix(plain=9, per_plain=6, painted=10, per_painted=4, pool=20)
@@ -38,7 +38,8 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
     data = data or load_emoji()
     sets = training_sets(data)
     torch.manual_seed(plan.seed)
-    network = Evaluator(set_names=tuple(data.set_names[index] for index in sets))
+    device = training_device()
+    network = Evaluator(set_names=tuple(data.set_names[index] for index in sets)).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.02)
     state = TrainState(network, optimizer, Ema(network, decay=0.998))
     subjects = np.flatnonzero(~data.heldout_subjects)
@@ -49,12 +50,13 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         return draw_batch(data, np.random.default_rng([plan.seed, step]), subjects=subjects, sets=sets, mix=MIX)
 
     def losses_of(batch: Labelled) -> Mapping[str, Tensor]:
-        seen = network(to_float(batch.images))
-        as_drawn = torch.tensor([family in data.set_names for family in batch.family])
-        target = place[torch.from_numpy(batch.source)]
+        seen = network(to_float(batch.images).to(device))
+        as_drawn = torch.tensor([family in data.set_names for family in batch.family], device=device)
+        style, subject = (torch.from_numpy(each).to(device) for each in (batch.style, batch.subject))
+        target = place[torch.from_numpy(batch.source)].to(device)
         return {
-            "style": multi_positive_nce(seen.style, torch.from_numpy(batch.style), temperature=TEMPERATURE),
-            "subject": multi_positive_nce(seen.subject, torch.from_numpy(batch.subject), temperature=TEMPERATURE),
+            "style": multi_positive_nce(seen.style, style, temperature=TEMPERATURE),
+            "subject": multi_positive_nce(seen.subject, subject, temperature=TEMPERATURE),
             "sets": SET_WEIGHT * F.cross_entropy(seen.sets[as_drawn], target[as_drawn]),
         }
 
@@ -72,6 +74,7 @@ def build(out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = 
         checkpoint=work / "checkpoint.pt",
         log=MetricsLog(work / "metrics.jsonl"),
         on_save=ship,
+        device=device,
     )
 
 
@@ -108,7 +111,7 @@ def set_accuracy(network: Evaluator, data: EmojiData, *, most: int = 100) -> flo
     for place, name in enumerate(network.config.set_names):
         mine = data.heldout_subjects[data.subject_index] & (data.set_index == data.set_names.index(name))
         images = np.stack([plain(data.images[row]) for row in np.flatnonzero(mine)[:most]])
-        shares.append(float((network(to_float(images)).sets.argmax(1) == place).float().mean()))
+        shares.append(float((network(to_float(images).to(network.device)).sets.argmax(1) == place).float().mean()))
     return float(np.mean(shares))
 
 

@@ -1,6 +1,6 @@
 """The endless training stream of the restyle expert: sample i is a function of (seed, i).
 
-Six kinds of sample, all with a target that is true to the pixel:
+Five kinds of sample, all with a target that is true to the pixel:
 
 | kind      | image          | reference      | target        |
 |-----------|----------------|----------------|---------------|
@@ -26,8 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curate.parametric import apply_style, plain, sample_style
+from curate.parametric import Style, apply_style, plain, sample_style
 from curate.zoo.data import ALIGNED_GROUPS, HELDOUT_SETS, EmojiData
+from curate.zoo.style_labels import StyleLabels, label
 from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, paper_of, transform
 
 STYLIZE: Final = 0
@@ -46,24 +47,34 @@ _LAYOUT_IOU: Final = 0.85
 
 @dataclass(frozen=True)
 class Batch:
-    """float32 (B, 3, 64, 64) in [-1, 1] each; `task` int64 (B,); `kind` int64 (B,), into KINDS."""
+    """float32 (B, 3, 64, 64) in [-1, 1] each; `task` int64 (B,); `kind` int64 (B,), into KINDS; `labels` of the
+    references."""
 
     image: Tensor
     reference: Tensor
     target: Tensor
     task: Tensor
     kind: Tensor
+    labels: StyleLabels
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch with images and tasks on a device; labels stay numpy."""
+        image, reference, target = (each.to(device) for each in (self.image, self.reference, self.target))
+        return Batch(image, reference, target, self.task.to(device), self.kind, self.labels)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """uint8 (64, 64, 3) each, and how the training moves image and target."""
+    """uint8 (64, 64, 3) each, who drew the reference (a place among the training sets) in which style (None: as
+    drawn), and how the training moves image and target."""
 
     image: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     target: NDArray[np.uint8]
     task: int
     kind: int
+    drawn_by: int
+    style: Style | None
     similarity: Similarity = IDENTITY
 
 
@@ -73,7 +84,7 @@ class RestyleStream:
 
     data: EmojiData
     seed: int
-    batch: int = 16
+    batch: int = 32
 
     @cached_property
     def sets(self) -> list[int]:
@@ -125,7 +136,8 @@ class RestyleStream:
         style = sample_style(rng)
         subject = self._drawing(rng, self.by_set[which])
         model = self._drawing(rng, self.by_set[other])
-        return Sample(plain(subject), apply_style(style, model), apply_style(style, subject), STYLIZE, kind)
+        painted = apply_style(style, subject)
+        return Sample(plain(subject), apply_style(style, model), painted, STYLIZE, kind, self.sets.index(other), style)
 
     def _destylize(self, rng: np.random.Generator, kind: int) -> Sample:
         which = int(rng.choice(self.sets, p=self.set_shares))
@@ -139,26 +151,30 @@ class RestyleStream:
         drawing, bare = self.data.images[row], self.data.images[self.plain_row[row]]
         if rng.random() < 0.5:
             drawing, bare = drawing[:, ::-1], bare[:, ::-1]
-        image = apply_style(sample_style(rng), drawing) if styled else plain(drawing)
+        style = sample_style(rng) if styled else None
+        image = plain(drawing) if style is None else apply_style(style, drawing)
         moved = rng.random() < 0.33
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return Sample(image, image, plain(bare), DESTYLIZE, kind, draw_similarity(generator) if moved else IDENTITY)
+        similarity = draw_similarity(generator) if moved else IDENTITY
+        drawn_by = self.sets.index(int(self.data.set_index[row]))
+        return Sample(image, image, plain(bare), DESTYLIZE, kind, drawn_by, style, similarity)
 
     def _between(self, rng: np.random.Generator, kind: int) -> Sample:
         first, second = self.aligned_pairs[rng.integers(len(self.aligned_pairs))]
         before, after = self.data.images[first], self.data.images[second]
         if rng.random() < 0.5:
             before, after = before[:, ::-1], after[:, ::-1]
-        model = self._drawing(rng, self.by_set[int(self.data.set_index[second])])
-        if rng.random() < 0.3:
-            style = sample_style(rng)
-            return Sample(plain(before), apply_style(style, model), apply_style(style, after), STYLIZE, kind)
-        return Sample(plain(before), plain(model), plain(after), STYLIZE, kind)
+        which = int(self.data.set_index[second])
+        model = self._drawing(rng, self.by_set[which])
+        style = sample_style(rng) if rng.random() < 0.3 else None
+        reference, target = (plain(each) if style is None else apply_style(style, each) for each in (model, after))
+        return Sample(plain(before), reference, target, STYLIZE, kind, self.sets.index(which), style)
 
     def _keep(self, rng: np.random.Generator, kind: int) -> Sample:
         which = int(rng.choice(self.sets))
         image = plain(self._drawing(rng, self.by_set[which]))
-        return Sample(image, plain(self._drawing(rng, self.by_set[which])), image, STYLIZE, kind)
+        reference = plain(self._drawing(rng, self.by_set[which]))
+        return Sample(image, reference, image, STYLIZE, kind, self.sets.index(which), None)
 
     def _drawing(self, rng: np.random.Generator, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         drawing: NDArray[np.uint8] = self.data.images[int(rng.choice(rows))]
@@ -204,9 +220,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
         target[moved] = transform(target[moved], similarities, torch.ones(len(moved), 3))
         reference[moved] = image[moved]
     task = torch.tensor([each.task for each in samples])
-    return Batch(
-        image=image, reference=reference, target=target, task=task, kind=torch.tensor([each.kind for each in samples])
+    labels = label(
+        [each.style for each in samples],
+        [each.drawn_by for each in samples],
+        [each.similarity == IDENTITY for each in samples],
     )
+    kind = torch.tensor([each.kind for each in samples])
+    return Batch(image=image, reference=reference, target=target, task=task, kind=kind, labels=labels)
 
 
 def to_float(images: NDArray[np.uint8]) -> Tensor:

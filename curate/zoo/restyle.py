@@ -1,9 +1,9 @@
 """Build the restyle expert: one network that stylizes after a reference and de-stylizes.
 
-    curate zoo build restyle        about 35 minutes on one CPU core at 36 images/s, 12.5 MB
+    curate zoo build restyle        about 2 hours on one shared CPU core without bf16, 10.6 MB
 
 One step of regression (L1 and L1 of finite differences), no diffusion: the styles of the stream determine the
-target, so there is nothing to sample, and a pass costs 16 ms an image on a CPU core.
+target, so there is nothing to sample. The style encoder has a teacher of its own, see `curate.zoo.style_labels`.
 """
 
 from __future__ import annotations

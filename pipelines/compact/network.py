@@ -1,13 +1,13 @@
 """The two networks of the compact expert: a conv U-Net that repaints, and an encoder that says in which style.
 
 The U-Net works on pixel-unshuffled images (64 px -> 32 x 32 x 12), where no convolution runs at full resolution. It
-does not draw the output from nothing but corrects, pixel by pixel, a mixture of what is at hand: the image with its
-paper exchanged, the image under a colour transform that the style encoder read off the reference, the reference
-itself, and a free residue.
+does not draw the output from nothing but mixes, pixel by pixel, what is at hand: the image under a colour transform
+that the style encoder read off the reference, the way to the wanted paper, the reference itself, and a free residue.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -35,16 +35,60 @@ NUM_TONES: Final = 8  # luminance bands of the tone statistics
 LIKENESS_SHARPNESS: Final = 20.0
 
 
-class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Image -> style embedding and colour transforms, from tones and from the statistics of several conv levels.
+@dataclass(frozen=True)
+class Reading:
+    """What the encoder reads off B references.
 
-    Mean and standard deviation of every channel keep what and how strong, and forget where: colours and textures
-    pass, the subject hardly does. For the same reason the levels have no normalisation: it would take away just these
-    two.
+    choices  logits (B, n) for each choice that it was taught to make (which set, which family, which accent)
+    values   (B, V): parameters of the style in [-1, 1]
+    rest     (B, R): what no label says
+    """
+
+    choices: tuple[Tensor, ...]
+    values: Tensor
+    rest: Tensor
+
+    def condition(self) -> Tensor:
+        """(B, sum n + V + R): probabilities, parameters, rest. What `StyleEncoder.embed` takes."""
+        return torch.cat([*(logits.softmax(1) for logits in self.choices), self.values, self.rest], dim=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square part of a 64 px picture, in pixels; all three divisible by 16, the U-Net's stride in pixels."""
+
+    top: int = 0
+    left: int = 0
+    side: int = IMAGE_PX
+
+    def of(self, planes: Tensor, *, scale: int = 1) -> Tensor:
+        """The part of (B, C, 64 / scale, 64 / scale)."""
+        top, left, side = (value // scale for value in (self.top, self.left, self.side))
+        return planes[..., top : top + side, left : left + side]
+
+
+WHOLE: Final = Window()
+
+
+class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Image -> a reading of its style -> style embedding and colour transforms.
+
+    It sees tones, the colours at the border, and the mean and standard deviation of every channel of several conv
+    levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does. For
+    the same reason the levels have no normalisation: it would take away just these two.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, channels: tuple[int, ...] = (32, 64, 96, 128), embed_dim: int = 256, fold: int = FOLD) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64, 96, 128),
+        embed_dim: int = 256,
+        fold: int = FOLD,
+        num_choices: tuple[int, ...] = (9, 23, 5),
+        num_values: int = 23,
+        num_rest: int = 48,
+        hidden: int = 512,
+    ) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
         self.levels = nn.ModuleList(
@@ -61,24 +105,48 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 nn.init.kaiming_normal_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        num_statistics = 2 * sum(widths) + 4 * NUM_TONES
-        self.head = nn.Sequential(nn.Linear(num_statistics, embed_dim), nn.SiLU(), nn.Linear(embed_dim, embed_dim))
-        self.colour_head = nn.Linear(embed_dim, 2 * 12)
-        nn.init.zeros_(self.colour_head.weight)
-        nn.init.zeros_(self.colour_head.bias)
+        num_seen = 2 * sum(widths) + 4 * NUM_TONES + 3 * (4 + len(PAPER_INSETS_PX))
+        self.reader = nn.Sequential(
+            nn.Linear(num_seen, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, sum(num_choices) + num_values + num_rest),
+        )
+        num_conditions = sum(num_choices) + num_values + num_rest
+        self.embedder = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
+        last = nn.Linear(hidden, 2 * 12)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.colour_head = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), last)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """float (B, 3, 64, 64) in [-1, 1] -> embedding (B, embed_dim) and colour transforms (B, 2, 3, 4).
+    def read(self, image: Tensor) -> Reading:
+        """float (B, 3, 64, 64) in [-1, 1] -> what it says about its style."""
+        features = F.pixel_unshuffle(image, self.config.fold)
+        seen = [tones(image), rims(image), papers_of(image).flatten(1), _mean_and_std(features)]
+        for level in self.levels:
+            features = level(features)
+            seen.append(_mean_and_std(features))
+        sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
+        *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
+        return Reading(tuple(choices), values, rest)
+
+    def embed(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """A condition -> embedding (B, embed_dim) and colour transforms (B, 2, 3, 4).
 
         There is one transform a task, a matrix and an offset; it is added to the identity.
         """
-        features = F.pixel_unshuffle(image, self.config.fold)
-        statistics = [tones(image), _mean_and_std(features)]
-        for level in self.levels:
-            features = level(features)
-            statistics.append(_mean_and_std(features))
-        embedding = self.head(torch.cat(statistics, dim=1))
-        return embedding, self.colour_head(F.silu(embedding)).unflatten(1, (2, 3, 4))
+        return self.embedder(condition), self.colour_head(condition).unflatten(1, (2, 3, 4))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """`embed` of `read`: float (B, 3, 64, 64) in [-1, 1] -> embedding, colour transforms."""
+        return self.embed(self.read(image).condition())
+
+
+def rims(image: Tensor, *, rim_px: int = 3) -> Tensor:
+    """Mean colours along the four sides: (B, 3, H, W) -> (B, 12)."""
+    sides = [image[..., :rim_px, :], image[..., -rim_px:, :], image[..., :rim_px], image[..., -rim_px:]]
+    return torch.cat([side.mean((2, 3)) for side in sides], dim=1)
 
 
 def tones(image: Tensor) -> Tensor:
@@ -94,7 +162,7 @@ def tones(image: Tensor) -> Tensor:
 
 def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) -> UNet2DModel:
     """A fresh U-Net: content, reference and constants in, `PARTS` numbers a pixel out."""
-    unet = UNet2DModel(
+    return UNet2DModel(
         sample_size=IMAGE_PX // fold,
         in_channels=PIXEL_CHANNELS * fold * fold + CONSTANT_CHANNELS,
         out_channels=PARTS * fold * fold,
@@ -107,9 +175,6 @@ def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) 
         add_attention=False,
         norm_num_groups=16,
     )
-    nn.init.zeros_(unet.conv_out.weight)  # training starts from the mixture as it is
-    nn.init.zeros_(unet.conv_out.bias)
-    return unet
 
 
 def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, reference: Tensor, task: Tensor) -> Tensor:
@@ -117,24 +182,37 @@ def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, refer
 
     `reference` is the style image, or to destylize the image itself. The output is not clamped.
     """
-    fold = style_encoder.config.fold
-    embedding, transforms = style_encoder(reference)
+    return paint(unet, image, reference, task, *style_encoder(reference), fold=style_encoder.config.fold)
+
+
+def paint(
+    unet: UNet2DModel,
+    image: Tensor,
+    reference: Tensor,
+    task: Tensor,
+    embedding: Tensor,
+    transforms: Tensor,
+    *,
+    fold: int = FOLD,
+    window: Window = WHOLE,
+) -> Tensor:
+    """`repaint` with a style embedding (B, embed_dim) and colour transforms (B, 2, 3, 4) that are already known.
+
+    Of the output only the `window` is made, (B, 3, side, side): trainings see parts of pictures at a part of the cost.
+    """
     recolour = transforms[torch.arange(len(task), device=task.device), task].to(image.dtype)  # (B, 3, 4)
     papers, wanted = papers_of(image), papers_of(reference)  # (B, papers, 3)
-    alike = paper_likeness(image, papers)  # (B, papers, 64, 64)
-    pixels = torch.cat([image, reference, alike, paper_likeness(reference, wanted)], dim=1)
+    pixels = torch.cat([image, reference, paper_likeness(image, papers), paper_likeness(reference, wanted)], dim=1)
     ways = torch.where((task == DESTYLIZE)[:, None, None], 1.0, wanted) - papers  # de-stylized paper is white
     seen = torch.cat([F.pixel_unshuffle(pixels, fold), _constants(ways, image, fold)], dim=1)
-    seen = seen.contiguous(memory_format=torch.channels_last)
+    seen = window.of(seen, scale=fold).contiguous(memory_format=torch.channels_last)
     mixing = unet(seen, timestep=task, class_labels=embedding, return_dict=False)[0]
-    parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, 64, 64)
+    parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, side, side)
+    image, reference = window.of(image), window.of(reference)
     recoloured = torch.einsum("boc,bchw->bohw", recolour[..., :3], image) + recolour[..., 3, None, None]
     drawn: Tensor = image + parts[:, :3] + (1 + parts[:, 3:4]) * recoloured + parts[:, -1:] * (reference - image)
-    unclaimed = torch.ones_like(alike[:, :1])
     for paper in range(ways.shape[1]):
-        share = alike[:, paper, None] * unclaimed
-        unclaimed = unclaimed - share
-        drawn = drawn + (parts[:, 4 + paper, None] + share) * ways[:, paper, :, None, None]
+        drawn = drawn + parts[:, 4 + paper, None] * ways[:, paper, :, None, None]
     return drawn
 
 

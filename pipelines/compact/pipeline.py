@@ -1,8 +1,7 @@
 """`RestylePipeline`: the compact stylize and destylize expert as a diffusers pipeline, one pass, no denoising.
 
 It is called like a reference editing pipeline (images, style images, generators; PIL in, PIL out) and saved and
-loaded like one, so that a config changes from this to a large editor by its model id alone. 16 ms an
-image on one CPU core, in batches of 32.
+loaded like one, so that a config changes from this to a large editor by its model id alone.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
 from pipelines.training.ema import Ema
 from pipelines.training.loop import FitResult, Plan, fit
 from pipelines.training.metrics import MetricsLog
-from pipelines.training.precision import bf16_pays
+from pipelines.training.precision import bf16_pays, training_device
 from pipelines.training.prefetch import prefetch
 from pipelines.training.schedule import lr_at
 from pipelines.training.state import TrainState
@@ -27,4 +27,5 @@ __all__ = [
     "lr_at",
     "prefetch",
     "save_checkpoint",
+    "training_device",
 ]

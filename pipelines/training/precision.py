@@ -1,6 +1,11 @@
-"""Which number format a training computes in."""
+"""Where a training computes, and in which number format."""
 
 import torch
+
+
+def training_device() -> torch.device:
+    """The GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bf16_pays(device: torch.device) -> bool:

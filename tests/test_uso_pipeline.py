@@ -13,7 +13,7 @@ from PIL import Image
 
 from curate.interfaces import ExpertRequest
 from pipelines.diffusers_expert import DiffusersExpert
-from pipelines.uso.encoders import decode_latents, encode_latents, prepare_content
+from pipelines.uso.encoders import decode_latents, encode_latents
 from pipelines.uso.model import denoise
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.projector import StyleProjector
@@ -179,11 +179,6 @@ def test_latents_are_shifted_and_scaled_and_decoded_back(uso: UsoPipeline) -> No
     latents = encode_latents(uso.vae, images)
     torch.testing.assert_close(latents, (mode - 0.1) * 0.5)
     torch.testing.assert_close(decode_latents(uso.vae, latents), uso.vae.decode(mode).sample)
-
-
-def test_contents_are_scaled_by_their_long_side_and_cut_to_whole_tokens() -> None:
-    assert prepare_content(picture(0, (300, 200)), long_side_px=128).size == (128, 80)
-    assert prepare_content(picture(0, (20, 400)), long_side_px=64).size == (16, 64)
 
 
 @pytest.mark.parametrize(

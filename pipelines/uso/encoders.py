@@ -9,7 +9,6 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as pixels
 
 
 def encode_prompts(
@@ -60,19 +59,3 @@ def vision_states(vision_encoder: Any, pixel_values: Tensor) -> tuple[Tensor, ..
     out = vision_encoder(pixel_values=pixel_values.to(vision_encoder.dtype), output_hidden_states=True)
     states: tuple[Tensor, ...] = out.hidden_states
     return states
-
-
-def prepare_content(image: Image.Image, *, long_side_px: int, step_px: int = 16) -> Image.Image:
-    """Scale the long side, then cut both sides to whole tokens (`step_px`) from the middle (USO's `preprocess_ref`)."""
-    scale = long_side_px / max(image.size)
-    width, height = (max(step_px, int(side * scale)) for side in image.size)
-    scaled = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    cut = [side // step_px * step_px for side in (width, height)]
-    left, top = (width - cut[0]) // 2, (height - cut[1]) // 2
-    return scaled.crop((left, top, left + cut[0], top + cut[1]))
-
-
-def to_pixels(image: Image.Image) -> Tensor:
-    """PIL -> float32 (3, H, W) in [-1, 1]."""
-    found: Tensor = pixels.to_tensor(image.convert("RGB")) * 2 - 1
-    return found

@@ -16,13 +16,12 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from pipelines.data.transforms import content_reference, to_model
 from pipelines.uso.encoders import (
     decode_latents,
     encode_latents,
     encode_prompts,
-    prepare_content,
     style_pixels,
-    to_pixels,
     vision_states,
 )
 from pipelines.uso.model import Conditions, UsoDenoiser
@@ -194,7 +193,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _prepare_content(self, image: Image.Image) -> Image.Image:
-        return prepare_content(image, long_side_px=self.config.content_px, step_px=PATCH * self.vae_factor)
+        return content_reference(image.convert("RGB"), self.config.content_px)
 
 
 def _per_prompt(references: References) -> list[list[Image.Image]]:
@@ -232,7 +231,7 @@ def _stack(pictures: Sequence[Image.Image]) -> Tensor:
     sizes = sorted({picture.size for picture in pictures})
     if len(sizes) > 1:
         raise ValueError(f"contents of one batch must have one size, not {sizes}; call the pipeline for each size")
-    return torch.stack([to_pixels(picture) for picture in pictures])
+    return torch.stack([to_model(picture) for picture in pictures])
 
 
 def _to_pil(images: Tensor) -> list[Image.Image]:

@@ -84,6 +84,24 @@ def test_a_second_call_goes_on_where_the_first_stopped(parts: Path, tmp_path: Pa
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_model_that_a_crash_kept_from_being_written_is_written_by_the_next_call(parts: Path, tmp_path: Path) -> None:
+    path = write(parts, tmp_path / "c")
+    assert run(path)[0] == 0
+    weights = tmp_path / "c" / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    (tmp_path / "c" / "written.json").write_text('{"step": 2}')
+    assert run(path)[0] == 0
+    assert weights.read_bytes() == before
+
+
+def test_lora_on_a_base_whose_projector_was_never_released_is_refused_at_once(parts: Path, tmp_path: Path) -> None:
+    tiny_uso(projector="mlp").save_pretrained(tmp_path / "mlp")
+    code, said = run(write(parts, tmp_path / "p", base=str(tmp_path / "mlp"), learn="lora"))
+    assert code != 0 and "learn: full" in said
+    assert not (tmp_path / "p").exists()
+
+
 def test_lora_with_reward_writes_the_released_files(parts: Path, tmp_path: Path) -> None:
     reward = {"start_step": 2, "num_steps": 2}
     path = write(parts, tmp_path / "l", learn="lora", lora_rank=4, reward=reward, reward_model=str(parts / "csd"))

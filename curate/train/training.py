@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from curate.errors import ConfigError, ModelError
+from curate.files import write_json
 from curate.models import resolve_model
 from curate.train.config import TrainConfig
 from curate.train.samples import Samples
@@ -20,17 +23,21 @@ from pipelines.uso.official import add_lora, save_official
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.training import Trained, UsoLosses, freeze_all_but, to_device, trainable
 
+WRITTEN = "written.json"
+
 
 def train(config: TrainConfig) -> FitResult:
     """Train, or go on from the checkpoint in `out`; a training that has ended is left alone.
 
     Written to `out`: `checkpoint.pt`, `metrics.jsonl`, `samples/`, and the model: `model/`, a `UsoPipeline` folder,
-    or where only LoRA layers or the projector learn `uso/`, the released file format (see `pipelines.uso.official`).
+    or where LoRA layers learn `uso/`, the released file format (see `pipelines.uso.official`). `written.json` says of
+    which step they are, so that a crash between checkpoint and model is made good by the next call.
     """
     device = _device(config)
     out = Path(config.out)
     pipeline = load_uso(config.base).to(device)
-    if config.learn == "lora" and config.stage != "style_alignment":
+    if _learns_lora(config):
+        _check_released(pipeline)
         torch.manual_seed(config.seed)
         add_lora(pipeline.transformer, rank=config.lora_rank)
     freeze_all_but(pipeline, config.stage)
@@ -53,15 +60,12 @@ def train(config: TrainConfig) -> FitResult:
         return losses(to_device(batch, device), state.step)
 
     def on_save(state: TrainState) -> None:
-        if state.ema is None:
+        with nullcontext() if state.ema is None else state.ema.applied(state.model):
             write_model(pipeline, config, out)
             samples.draw(pipeline, out, step=state.step)
-            return
-        with state.ema.applied(state.model):
-            write_model(pipeline, config, out)
-            samples.draw(pipeline, out, step=state.step)
+        write_json(out / WRITTEN, {"step": state.step})
 
-    return fit(
+    result = fit(
         state,
         batch_at=_batch_at(config),
         losses_of=losses_of,
@@ -71,6 +75,9 @@ def train(config: TrainConfig) -> FitResult:
         on_save=on_save,
         device=device,
     )
+    if result.finished and _written_step(out) != result.step:
+        on_save(state)
+    return result
 
 
 def load_uso(model: str) -> UsoPipeline:
@@ -85,11 +92,30 @@ def load_uso(model: str) -> UsoPipeline:
 
 
 def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path) -> None:
-    """What was learnt: a whole pipeline, or where little of it learns the two files that USO released."""
-    if config.learn == "lora" and config.stage != "style_alignment":
+    """What was learnt: a whole pipeline, or where LoRA layers learn the two files that USO released."""
+    if _learns_lora(config):
         save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
     else:
         pipeline.save_pretrained(out / "model")
+
+
+def _learns_lora(config: TrainConfig) -> bool:
+    return config.learn == "lora" and config.stage != "style_alignment"
+
+
+def _check_released(pipeline: UsoPipeline) -> None:
+    """Refuse before the first step what could not be written after it."""
+    if pipeline.projector is None or pipeline.projector.config.kind != "hierarchical":
+        raise ConfigError(
+            "LoRA layers are written as USO's released files, which hold a hierarchical projector, and this base has "
+            "none; use learn: full",
+            key="learn",
+        )
+
+
+def _written_step(out: Path) -> int | None:
+    path = out / WRITTEN
+    return int(json.loads(path.read_text())["step"]) if path.is_file() else None
 
 
 def _plan(config: TrainConfig) -> Plan:

@@ -17,6 +17,7 @@ BUILDS: dict[str, str] = {
     "clip": "curate.zoo.clip:build",
     "vlm": "curate.zoo.vlm:build",
     "restyle": "curate.zoo.restyle:build",
+    "uso-base": "curate.zoo.uso_base:build",
 }
 """Model -> "module:function" of ``build(out: Path, work: Path)``, which resumes from ``work``. In order of need."""
 MEASURED: tuple[str, ...] = ("csd", "clip", "vlm", "restyle")

@@ -11,12 +11,18 @@ PAD, START, END = "<pad>", "<start>", "<end>"
 
 
 def train_tokenizer(
-    texts: Iterable[str], *, size: int, extra: Sequence[str] = (), wrap: bool = True, phrases: bool = False
+    texts: Iterable[str],
+    *,
+    size: int,
+    extra: Sequence[str] = (),
+    wrap: bool = True,
+    phrases: bool = False,
+    end_id: int = 2,
 ) -> PreTrainedTokenizerFast:
     """Learn ``size`` tokens from texts; ``extra`` special tokens; ``wrap`` puts START and END around.
 
     ``phrases``: tokens may span words, so that what the texts repeat becomes a token or two. The ids of PAD,
-    START and END are 0, 1 and 2.
+    START and END are 0, 1 and ``end_id``; transformers' CLIPTextModel pools at END only if that is not 2.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Lowercase()
@@ -27,7 +33,8 @@ def train_tokenizer(
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    special = [PAD, START, END, *extra]
+    spare = [f"<spare {number}>" for number in range(2, end_id)]
+    special = [PAD, START, *spare, END, *extra]
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
@@ -39,7 +46,7 @@ def train_tokenizer(
     )
     if wrap:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{START} $A {END}", special_tokens=[(START, 1), (END, 2)]
+            single=f"{START} $A {END}", special_tokens=[(START, 1), (END, end_id)]
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

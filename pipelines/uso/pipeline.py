@@ -25,6 +25,7 @@ from pipelines.uso.encoders import (
     vision_states,
 )
 from pipelines.uso.model import Conditions, UsoDenoiser
+from pipelines.uso.patch_autoencoder import PatchAutoencoder
 from pipelines.uso.projector import StyleProjector
 from pipelines.uso.schedule import Shift, shift_mu
 from pipelines.uso.tokens import PATCH, Positions
@@ -52,7 +53,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
     def __init__(
         self,
         transformer: FluxTransformer2DModel,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchAutoencoder,
         text_encoder: Any,
         tokenizer: Any,
         text_encoder_2: Any,
@@ -93,6 +94,8 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def vae_factor(self) -> int:
         """Pixels along a latent pixel's side; 8 in FLUX."""
+        if isinstance(self.vae, PatchAutoencoder):
+            return self.vae.spatial_compression_ratio
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property

@@ -1,4 +1,4 @@
-"""The compact USO base: its words, its stream, its autoencoder, and the build from toy data to a pipeline that loads."""
+"""The compact USO base: words, stream, autoencoder, and the build from toy data to a pipeline that draws."""
 
 from __future__ import annotations
 

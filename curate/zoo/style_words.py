@@ -26,7 +26,8 @@ def colour_word(colour: Sequence[float]) -> str:
 
 def describe(style: Style) -> str:
     """ "halftone, pale yellow paper, red ink": family, then its colours as the family names them, then the accent."""
-    colours = [f"{colour_word(value)} {name}" for name, value in sorted(style.params.items()) if isinstance(value, tuple)]
+    coloured = [(name, value) for name, value in sorted(style.params.items()) if isinstance(value, tuple)]
+    colours = [f"{colour_word(value)} {name}" for name, value in coloured]
     accent = [] if style.accent is None else [f"with {describe(style.accent)}"]
     return ", ".join([style.family, *colours, *accent])
 

@@ -3,10 +3,10 @@
     curate zoo build uso-base       about 2 hours on one CPU core, 25 MB
 
 Three trainings, one after the other: the autoencoder (`uso_vae`), the SigLIP (`uso_vision`), and here the transformer
-with its two text encoders, by flow matching in the autoencoder's latents. The base draws subjects in styles named in words, after a
-content image where there is one. Its projector is untrained, as USO's was before stage 1: style by example is what
-`curate train` adds. Content tokens lie over the target's (`positions="aligned"`): at this size diagonal ones take many
-times longer to copy from.
+with its two text encoders, by flow matching in the autoencoder's latents. The base draws subjects in styles named in
+words, after a content image where there is one. Its projector is untrained, as USO's was before stage 1: style by
+example is what `curate train` adds. Content tokens lie over the target's (`positions="aligned"`): at this size diagonal
+ones take many times longer to copy from.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTextConfig, CLIPTextModel, SiglipImageProcessor, SiglipVisionModel, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    SiglipImageProcessor,
+    SiglipVisionModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 from curate.zoo.card import data_table, facts_table, write_card
 from curate.zoo.data import EmojiData, load_emoji
@@ -115,7 +121,7 @@ def build(
     vision_plan: Plan = VISION_PLAN,
     batch: int = BATCH,
 ) -> FitResult:
-    """Train (or go on training) VAE, vision encoder and transformer; at every save of the last the pipeline is written."""
+    """Train (or go on training) VAE, vision encoder and transformer; every save of the last writes the pipeline."""
     data = data or load_emoji()
     tokenizer = caption_tokenizer(data)
     vae, vae_result = train_vae(work / "vae", data, plan=vae_plan)
@@ -157,7 +163,8 @@ def train_transformer(
     device = training_device()
     model = TextToImage(len(tokenizer)).to(device)
     denoiser = UsoDenoiser(model.transformer, None, positions="aligned")
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.peak_lr, betas=(0.9, 0.99), weight_decay=0.01, foreach=True)
+    parameters = model.parameters()
+    optimiser = torch.optim.AdamW(parameters, lr=plan.peak_lr, betas=(0.9, 0.99), weight_decay=0.01, foreach=True)
     state = TrainState(model, optimiser, Ema(model, decay=0.999))
     stream = BaseStream(data, seed=plan.seed)
 

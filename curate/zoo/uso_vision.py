@@ -1,7 +1,8 @@
 """The compact USO's vision encoder: a SigLIP of 2 M that matches emoji drawings with captions of subject and style.
 
-Loss as published (arXiv 2303.15343, equation 1): every image against every caption of the batch, a sigmoid each. A batch
-is factorial, each of a few subjects in each of a few styles, so that neither subject nor style alone finds the pair.
+Loss as published (arXiv 2303.15343, equation 1): every image against every caption of the batch, a sigmoid each. A
+batch is factorial, each of a few subjects in each of a few styles, so that neither subject nor style alone finds the
+pair.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`PatchAutoencoder`: the compact USO's VAE, a linear code of 8 x 8 px patches with a convolutional correction.
 
 FLUX's `AutoencoderKL` finds such a code only after hours of CPU: its decoder must tell the pixels of a patch apart by
-nearest-neighbour upsampling alone. Here code and its inverse are strided convolutions that start as principal components of
-patches (see `curate.zoo.uso_vae`), and everything else is computed on the grid of patches. Encoding a picture costs next
-to nothing, and what a style does to colours stays nearly linear in the latents.
+nearest-neighbour upsampling alone. Here code and its inverse are linear and start as principal components of patches
+(see `curate.zoo.uso_vae`), and everything else is computed on the grid of patches. Encoding a picture costs next to
+nothing, and what a style does to colours stays nearly linear in the latents.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 1)
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

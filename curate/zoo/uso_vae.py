@@ -77,6 +77,8 @@ def set_components(vae: PatchAutoencoder, images: Tensor) -> None:
     scale = deviation.rsqrt() / deviation.mean().sqrt()
     code = basis[:kept] * scale[:, None]
     uncode = (basis[:kept] / scale[:, None]).T
+    assert vae.code.bias is not None
+    assert vae.uncode.bias is not None
     vae.code.weight.copy_(code[:, :, None, None])
     vae.code.bias.copy_(-code @ mean)
     vae.uncode.weight.copy_(uncode[:, :, None, None])

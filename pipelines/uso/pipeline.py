@@ -95,7 +95,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
     def vae_factor(self) -> int:
         """Pixels along a latent pixel's side; 8 in FLUX."""
         if isinstance(self.vae, PatchAutoencoder):
-            return self.vae.spatial_compression_ratio
+            return int(self.vae.spatial_compression_ratio)
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property

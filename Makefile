@@ -6,10 +6,10 @@ RUN    ?= runs/quickstart
 STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test slow lint type arch check zoo zoo-eval bench clean
+.PHONY: help setup run train-demo test slow lint type arch check zoo zoo-eval bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## virtual environment with the tested versions
 $(STAMP):
@@ -22,6 +22,11 @@ $(STAMP):
 run: setup  ## the quick start: real images to triplet shards, stats and a contact sheet
 	$(BIN)/curate run configs/quickstart.yaml
 	$(BIN)/curate stats $(RUN)
+
+train-demo: run  ## both stages of the compact USO on the quick start's shards, then emoji-bench beside copies and base
+	$(BIN)/curate train configs/train/compact_stage1.yaml
+	$(BIN)/curate train configs/train/compact_stage2.yaml
+	$(BIN)/curate bench configs/bench/uso_compact.yaml
 
 test: setup  ## the fast suite, lint, types and import rules
 	$(BIN)/ruff check .
@@ -44,7 +49,7 @@ arch: setup  ## import rules between the rooms
 check: test slow  ## everything
 
 zoo: setup  ## train every compact model again from nothing (hours on 2 cores)
-	for model in evaluator csd clip vlm restyle; do $(BIN)/curate zoo build $$model || exit 1; done
+	for model in evaluator csd clip vlm restyle uso-base; do $(BIN)/curate zoo build $$model || exit 1; done
 
 zoo-eval: setup  ## the zoo's figures on held-out subjects, with chance and a no-op beside each
 	$(BIN)/curate zoo eval

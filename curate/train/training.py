@@ -8,7 +8,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from curate.errors import ConfigError, ModelError
 from curate.files import write_json
@@ -82,6 +84,8 @@ def train(config: TrainConfig) -> FitResult:
 
 def load_uso(model: str) -> UsoPipeline:
     """A `UsoPipeline` by folder, `zoo:NAME` or hub id, in float32."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         pipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:

@@ -19,7 +19,6 @@ from typing import Any, Final
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -177,8 +176,7 @@ def train_transformer(
         seen = torch.tensor([[each.seen] for each in samples], device=device)
         conditions = Conditions(text=text, pooled=pooled, contents=[content], content_seen=seen)
         at = noised(FLOW, latents, seed=plan.seed, positions=range(first, first + len(samples)))
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward is twice as slow for so few tokens on a CPU
-            return {"flow": flow_losses(denoiser, latents, conditions, at, guidance=1.0).mean()}
+        return {"flow": flow_losses(denoiser, latents, conditions, at, guidance=1.0).mean()}
 
     return fit(
         state,

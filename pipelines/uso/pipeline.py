@@ -7,7 +7,7 @@ content's layout is kept). The compact model that ships is the same class at sma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
@@ -62,14 +62,21 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         vision_encoder: Any = None,
         vision_processor: Any = None,
         projector: StyleProjector | None = None,
-        positions: Positions = "diagonal",
-        style_encoding: StyleEncoding = "vision",
+        positions: str = "diagonal",
+        style_encoding: str = "vision",
         content_px: int = 512,
         size_px: int = 1024,
         max_text_tokens: int = 512,
-        shift: Shift = "tokens",
+        shift: str = "tokens",
     ) -> None:
         super().__init__()
+        for name, value, known in (  # `str` above, because diffusers cannot read a Literal's annotation and says so
+            ("positions", positions, get_args(Positions)),
+            ("style_encoding", style_encoding, get_args(StyleEncoding)),
+            ("shift", shift, get_args(Shift)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
         self.register_modules(
             transformer=transformer,
             vae=vae,

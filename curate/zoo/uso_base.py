@@ -137,7 +137,10 @@ def build(
             assemble(state.model, vae, vision, tokenizer).save_pretrained(out)
         _write_card(out, data, {"VAE": vae_result, "SigLIP": vision_result}, state)
 
-    return train_transformer(work / "transformer", data, tokenizer, vae, plan=plan, batch=batch, on_save=ship)
+    state, result = train_transformer(work / "transformer", data, tokenizer, vae, plan=plan, batch=batch, on_save=ship)
+    if result.finished and not (out / "model_index.json").is_file():
+        ship(state)
+    return result
 
 
 def caption_tokenizer(data: EmojiData) -> Any:
@@ -156,7 +159,7 @@ def train_transformer(
     plan: Plan = PLAN,
     batch: int = BATCH,
     on_save: Callable[[TrainState], None] | None = None,
-) -> FitResult:
+) -> tuple[TrainState, FitResult]:
     """Flow matching on `BaseStream`, content tokens masked where the content is withheld."""
     torch.manual_seed(plan.seed)
     device = training_device()
@@ -178,7 +181,7 @@ def train_transformer(
         at = noised(FLOW, latents, seed=plan.seed, positions=range(first, first + len(samples)))
         return {"flow": flow_losses(denoiser, latents, conditions, at, guidance=1.0).mean()}
 
-    return fit(
+    result = fit(
         state,
         batch_at=lambda step: (step * batch, stream.samples_at(step, batch=batch)),
         losses_of=losses_of,
@@ -188,6 +191,7 @@ def train_transformer(
         on_save=on_save,
         device=device,
     )
+    return state, result
 
 
 def assemble(

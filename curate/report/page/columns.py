@@ -79,7 +79,7 @@ def _fixed(units: UnitTable) -> npt.NDArray[np.uint8]:
 def _later_reasons(frame: pd.DataFrame, rows: Positions) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """What a unit that passes the rules is rejected for all the same: 0 = nothing, else one more than the position."""
     stage = frame["stage"].iloc[rows]
-    later = stage.isin(["near_duplicates", "split"]).to_numpy()
+    later = stage.isin(["selection", "near_duplicates", "split"]).to_numpy()
     told = pd.Categorical(fold_reasons(frame["reason"].iloc[rows]).where(later))
     return (told.codes + 1).astype(np.uint8), [str(reason) for reason in told.categories]
 
@@ -87,10 +87,12 @@ def _later_reasons(frame: pd.DataFrame, rows: Positions) -> tuple[npt.NDArray[np
 def _first_unseen(units: UnitTable, store: RunStore) -> npt.NDArray[np.uint8]:
     """One more than the first scorer that has not looked at a unit yet; 0 = all have.
 
-    The index tells numbers and errors, not looks: without either, a unit counts as not seen, unless its verdict says
-    that all scorers had seen it.
+    An index without ``unscored_by``, and the store, tell numbers and errors, not looks: without either, a unit counts
+    as not seen, unless its verdict says that all scorers had seen it.
     """
     frame = units.frame
+    if "unscored_by" in frame:
+        return (pd.Categorical(frame["unscored_by"], categories=list(units.errors)).codes + 1).astype(np.uint8)
     found = np.zeros(len(frame), dtype=np.uint8)
     broken = (frame["stage"] == "rules") & ~frame["reason"].str.endswith(" missing")
     open_ = (broken | frame["status"].isin(["pending", UNDECIDED])).to_numpy()

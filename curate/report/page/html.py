@@ -19,7 +19,8 @@ from curate.report.render import size
 def page(template: str, scripts: tuple[str, ...], data: Mapping[str, Any], **shown: Any) -> str:
     """The template with ``shown``; ``scripts`` (names of templates) run after it and find ``data`` as ``DATA``."""
     return _environment().get_template(template).render(
-        **shown, css=_file("page.css"), theme=_file("theme.js"), library=_plotly(), data=_json(data), scripts=[_file(name) for name in scripts])
+        **shown, css=_file("page.css"), theme=_file("theme.js"), library=_plotly(), data=_json(data),
+        scripts=[_file(name) for name in scripts])
 
 
 @cache
@@ -45,21 +46,21 @@ def _markdown(text: str) -> Markup:
     """HTML of a data card without its front matter; HTML in it is shown, not obeyed, and no picture is fetched."""
     if text.startswith("---\n"):
         text = text.partition("\n---\n")[2]
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))  # noqa: S704
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
 
 
 def _file(name: str) -> Markup:
-    return Markup((files("curate.report.page") / "templates" / name).read_text(encoding="utf-8"))  # noqa: S704
+    return Markup((files("curate.report.page") / "templates" / name).read_text(encoding="utf-8"))
 
 
 @cache
 def _plotly() -> Markup:
     """plotly.js as the plotly package brings it (MIT; its licence line stands at the beginning of the text)."""
     text = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return Markup(text.replace("</script", "<\\/script"))  # noqa: S704
+    return Markup(text.replace("</script", "<\\/script"))
 
 
 def _json(value: Any) -> Markup:
     """JSON that may stand in a script element whatever the strings in it are."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+    return Markup(text.replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""The score matrix: of three pairs of a triplet, a style and a content similarity, as medians of the kept and rejected."""
+"""The score matrix: style and content similarity of the three pairs of a triplet, as medians of kept and rejected."""
 
 from __future__ import annotations
 

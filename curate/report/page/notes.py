@@ -48,7 +48,8 @@ def _failures(stats: Mapping[str, Any]) -> Iterator[Note]:
         where = ", ".join(f"{stage} {n:,}" for stage, n in stats["failed_in"].items())
         yield Note("bad", f"{failed:,} units failed ({where}).")
     if errors:
-        yield Note("bad", "Scorers raised errors: " + ", ".join(f"{name} on {n:,} units" for name, n in errors.items()) + ".")
+        told = ", ".join(f"{name} on {n:,} units" for name, n in errors.items())
+        yield Note("bad", f"Scorers raised errors: {told}.")
     if not failed and not errors and not stats["funnel"]["pending"]:
         yield Note("good", "Every planned unit was made and scored; nothing failed.")
 
@@ -62,7 +63,7 @@ def _styles(stats: Mapping[str, Any]) -> Iterator[Note]:
     elif len(judged) > 1:
         none = sum(not row["kept"] for row in judged.values())
         if none:
-            yield Note("watch", f"{none:,} of {_count(len(judged), 'style')} have no kept triplet; all of them had fewer than "
+            yield Note("watch", f"{none:,} of {_count(len(judged), 'style')} have no kept triplet, each of fewer than "
                                 f"{MIN_UNITS} units.")
         else:
             yield Note("good", f"All {len(judged):,} styles have kept triplets.")
@@ -81,14 +82,16 @@ def _reasons(stats: Mapping[str, Any], rules: list[dict[str, Any]]) -> Iterator[
     rejected = stats["funnel"]["rejected"]
     told = [row for row in stats["reasons"] if row["status"] == "rejected"]
     if told and len(told) > 1 and told[0]["units"] >= 0.4 * rejected:
-        yield Note("watch", f"One reason makes {percent(told[0]['units'] / rejected)} of the rejections: {told[0]['reason']}.")
+        share = percent(told[0]["units"] / rejected)
+        yield Note("watch", f"One reason makes {share} of the rejections: {told[0]['reason']}.")
     if stats["sealed"]:
         said = {row["reason"] for row in told}
         idle = [rule for rule in rules if not said & {rule["reason"], *(f"{rule['column']} {how}" for how in
                                                                       ("too low", "too high", "missing"))}]
         if idle:
             names = ", ".join(dict.fromkeys(rule["column"] for rule in idle))
-            yield Note("watch", f"{len(idle)} of {_count(len(rules), 'rule')} rejected nothing that others had not: {names}.")
+            of = _count(len(rules), "rule")
+            yield Note("watch", f"{len(idle)} of {of} rejected nothing that others had not: {names}.")
         if not rules:
             yield Note("watch", "There are no rules: whatever was made was kept.")
 

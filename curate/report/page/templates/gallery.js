@@ -22,7 +22,7 @@ function verdictLine(triplet) {
 }
 
 function scoreRows(triplet, columns) {
-  const decides = verdict.by[triplet.row] >= 0 ? rules[verdict.by[triplet.row]].column : "";
+  const decides = verdict.by[triplet.row] >= 0 ? verdict.rules[verdict.by[triplet.row]].column : "";
   return columns.flatMap((column) => {
     const mark = column.name === decides ? "decides" : "";
     return [element("dt", { class: mark, text: column.label, title: column.label }), element("dd", { class: mark, text: shown(column.values[triplet.row], column) })];

@@ -12,7 +12,7 @@ function measure(rule, index) {
   };
 }
 
-// status and reason of every row. A number out of bounds outweighs a scorer still to come, and that a missing number;
+// Status, reason and deciding rule (its place in ``rules``) of every row. A number out of bounds outweighs a scorer still to come, and that a missing number;
 // near-duplicates and leaks between the splits stay what the seal found.
 function judge(rules) {
   const measured = rules.map(measure).filter((m) => m.rule.on);
@@ -28,7 +28,7 @@ function judge(rules) {
     why[row] = code(reason);
     by[row] = rule;
   }
-  return { status, why, by, reasons };
+  return { status, why, by, reasons, rules };
 }
 
 function judgeRow(row, measured) {

@@ -56,7 +56,7 @@ let frame = 0, rest = 0;
 function refresh() {
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
-    verdict = judge(rules);
+    verdict = judge([...rules]);
     showCounts();
     clearTimeout(rest);
     rest = setTimeout(settle, 80);

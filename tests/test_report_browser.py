@@ -115,6 +115,13 @@ def move(page: Page, rng: Random) -> None:
         slider.value = low + shares[i] * (high - low);
         slider.dispatchEvent(new Event('input', {bubbles: true}));
     })""", shares)
+    if rng.random() < 0.5:  # a bound that is a score: float32 numbers pass it, whatever their decimals
+        page.evaluate("""() => {
+            const bound = document.querySelector('input[data-rule="2"]').closest('.bound');
+            const exact = bound.querySelector('input[type=number]');
+            exact.value = 0.4;
+            exact.dispatchEvent(new Event('change'));
+        }""")
     off = [rng.random() < 0.25 for _ in range(page.locator("#rules input[type=checkbox]").count())]
     page.evaluate("off => document.querySelectorAll('#rules input[type=checkbox]').forEach((box, i) => "
                   "{ if (off[i]) box.click(); })", off)

@@ -238,12 +238,15 @@ def test_near_duplicates_stay_as_the_seal_found_them(browser: Browser, tmp_path:
 
 def test_a_sample_says_that_it_is_one(browser: Browser, store: RunStore, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    seal_by(store, list(RULES))
+    sealed = seal_by(store, list(RULES))
     monkeypatch.setattr(packing, "MAX_SCORE_BYTES", 1000)
     write_report(store.root, tmp_path / "r.html")
     watched = Watched(browser, tmp_path / "r.html")
     said = counts(watched.page)
     assert 0 < said["kept"] + said["rejected"] + said["failed"] + said["pending"] < UNITS
+    assert watched.page.inner_text("#live-kept") == str(sealed.kept)  # the seal counted all of them
+    watched.page.evaluate("rules = []; buildRules(); refresh()")
+    counts(watched.page)
     assert watched.page.inner_text("#live-kept").startswith("≈")
     assert "Estimated from" in watched.page.inner_text("#live-hint")
     watched.close()

@@ -28,7 +28,9 @@ def write_report(run: Path, out: Path) -> None:
     stats["yield"]["source"] = source_yields(units.frame, store)
     rules = rules_of(units, store)
     shown = pictures(store, units, choose(units, rules))
-    data = {"run": stats["run"], "folder": str(run), "sealed": stats["sealed"], "rules": rules, "gallery": shown,
+    known = {status: stats["funnel"][status] for status in ("kept", "rejected", "failed", "pending")}
+    data = {"rules": rules, "gallery": shown, "known": known if stats["sealed"] else None,
+            "reasons": {f"{row['status']}\n{row['reason']}": row["units"] for row in stats["reasons"]},
             "units": pack(units, store, rules, [triplet["position"] for triplet in shown])}
     html = page("report.html.j2", SCRIPTS, data, stats=stats, notes=notes(stats, rules),
                 matrix=score_matrix(stats["scores"]), card=_card(store), duplicates=_duplicates(units),

@@ -6,7 +6,7 @@ const sealedTally = tally(sealed);
 let verdict = sealed;
 const listeners = []; // called after the rules have changed and the page has come to rest
 const scaled = (n) => n * (UNITS.planned / Math.max(1, UNITS.sampled));
-const about = EXACT ? "" : "≈ ";
+let about = "";
 
 const isChanged = () => toYaml(rules) !== toYaml(asSealed);
 
@@ -84,11 +84,17 @@ function flipCounts() {
   return [gained, lost];
 }
 
+// Of all planned units: what the seal counted and, scaled up from the sample, what the sliders change in it.
+function estimate(n, before, known) {
+  return known === undefined ? scaled(n) : Math.max(0, known + scaled(n - before));
+}
+
 function showCounts() {
-  const now = tally(verdict);
-  const [kept, rejected, failed] = now.status;
+  const now = tally(verdict), changed = isChanged();
+  about = EXACT || (DATA.known && !changed) ? "" : "≈ ";
+  const [kept, rejected, failed] = now.status.map((n, i) => estimate(n, sealedTally.status[i], DATA.known?.[STATUS[i]]));
   const [gained, lost] = flipCounts();
-  find("live-kept").textContent = about + number(scaled(kept));
+  find("live-kept").textContent = about + number(kept);
   find("live-kept").dataset.counts = JSON.stringify(now.status);
   find("live-yield").textContent = `of ${number(UNITS.planned)} kept, yield ${percent(kept / (kept + rejected + failed))}`;
   find("live-stack").replaceChildren(...now.status.map((n, i) => (n ? element("i", { class: STATUS[i], style: `flex-grow:${n}` }) : null)).filter(Boolean));
@@ -100,22 +106,24 @@ function showCounts() {
     card.classList.toggle("off", !rule.on);
     card.querySelector(".effect").textContent = rule.on ? `rejects ${about}${number(scaled(now.rules.get(index) || 0))}` : "not used";
   });
-  const changed = isChanged();
   find("changed").hidden = !changed;
-  find("changed-text").textContent = `${about}${number(scaled(kept))} kept (+${number(scaled(gained))} −${number(scaled(lost))})`;
+  find("changed-text").textContent = `${about}${number(kept)} kept (+${number(scaled(gained))} −${number(scaled(lost))})`;
   find("live-hint").textContent = hint(changed, now.status[PENDING]);
 }
 
 function showReasons(now) {
   const keys = [...new Set([...now.reasons.keys(), ...sealedTally.reasons.keys()])];
-  const rows = keys.map((key) => [key, now.reasons.get(key) || 0, sealedTally.reasons.get(key) || 0]);
+  const rows = keys.map((key) => {
+    const n = now.reasons.get(key) || 0, before = sealedTally.reasons.get(key) || 0, known = DATA.known ? DATA.reasons[key] : undefined;
+    return [key, estimate(n, before, known), known === undefined ? scaled(before) : known];
+  });
   rows.sort((a, b) => b[1] - a[1] || b[2] - a[2]);
   const most = Math.max(1, ...rows.map((row) => row[1]));
   find("live-reasons").replaceChildren(...rows.slice(0, 8).map(([key, n, before]) => {
     const [status, reason] = key.split("\n");
-    const delta = scaled(n) - scaled(before);
+    const delta = n - before;
     return element("li", { class: "row" }, element("span", { text: reason }),
-      element("b", { text: number(scaled(n)) }, Math.round(delta) ? element("span", { class: "delta", text: `${delta > 0 ? "+" : "−"}${number(Math.abs(delta))}` }) : null),
+      element("b", { text: number(n) }, Math.round(delta) ? element("span", { class: "delta", text: `${delta > 0 ? "+" : "−"}${number(Math.abs(delta))}` }) : null),
       element("i", { class: status, style: `width:${(100 * n) / most}%` }));
   }));
 }

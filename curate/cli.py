@@ -98,6 +98,17 @@ def stats(
 
 
 @app.command()
+def report(
+    run_folder: RunFolder,
+    other: Annotated[Path | None, typer.Argument(metavar="[OTHER]", help="A second run to set beside it.")] = None,
+) -> None:
+    """One page to open in a browser: what was kept and why, thresholds to try, pictures; or two runs side by side."""
+    from curate.run.looking import show_report
+
+    show_report(run_folder, other)
+
+
+@app.command()
 def verify(
     run_folder: RunFolder,
     deep: Annotated[bool, typer.Option("--deep", help="Also hash every candidate image.")] = False,

@@ -39,6 +39,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "bench": {"--set", "--dry-run"},
         "stats": {"--json"},
+        "report": set(),
         "verify": {"--deep"},
         "zoo list": set(),
         "zoo build": {"--out", "--work"},

@@ -42,9 +42,12 @@ TIMINGS = "timings.jsonl"
 """In a run directory: one line a call of the engine, with its start-up and work seconds and its stages."""
 
 
-def collect(run: Path) -> dict[str, Any]:
-    """Statistics of a run directory, sealed or not. Raises StoreError when it is none, or a file is damaged."""
-    units = read_units(run)
+def collect(run: Path, units: UnitTable | None = None) -> dict[str, Any]:
+    """Statistics of a run directory, sealed or not; ``units``, if they have been read already.
+
+    Raises StoreError when it is no run directory, or a file is damaged.
+    """
+    units = units or read_units(run)
     stages = _stages(units.ledger, _gpus(RunStore.open(run, sweep=False).info))
     stages |= {name: row for name, row in _scoring(run).items() if name not in stages}
     by_expert, experts = expert_yields(units)

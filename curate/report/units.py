@@ -35,7 +35,7 @@ class UnitTable:
 
     frame: pd.DataFrame
     """A row a planned unit, in plan order: the text columns, ``LABELS``, ``reason``, ``made`` (has images),
-    ``<input role>_licence``, and the score columns."""
+    ``errors`` (``scorer: message``), ``<input role>_licence``, and the score columns."""
     scores: tuple[str, ...]
     """Score columns, hashes too."""
     ledger: pd.DataFrame
@@ -85,12 +85,16 @@ def _from_store(store: RunStore) -> UnitTable:
     frame["reason"] = found["reason"].fillna("not made yet").to_numpy(dtype=object)
     frame["made"] = status == UNDECIDED
     errors: dict[str, int] = {}
+    told = np.full(len(frame), "", dtype=object)
     columns: list[str] = []
     for name, fingerprint in newest_scores(store.paths):
         scores = store.scores(name, fingerprint).reindex(frame["unit_id"])
-        errors[name] = int((scores.pop("error").fillna("") != "").sum())
+        said = scores.pop("error").fillna("").to_numpy(dtype=object)
+        errors[name] = int((said != "").sum())
+        told += np.where(said != "", f"; {name}: " + said, "")
         columns += [str(column) for column in scores.columns]
         frame = pd.concat([frame, scores.reset_index(drop=True)], axis=1)
+    frame["errors"] = [text.removeprefix("; ") for text in told]
     return UnitTable(frame=frame, scores=tuple(columns), ledger=ledger, dataset=None, errors=errors)
 
 

@@ -1,4 +1,4 @@
-"""``curate stats`` and ``curate verify``: look at a run without changing what it made."""
+"""``curate stats``, ``curate report`` and ``curate verify``: look at a run without changing what it made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 
 from curate.files import write_json
 from curate.report import collect, contact_sheet, render
+from curate.report.page import write_comparison, write_report
 from curate.seal import verify
 
 
@@ -24,6 +25,17 @@ def show_stats(run: Path, *, as_json: bool) -> None:
     console = Console()
     console.print(render(stats))
     console.print(f"contact sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_report(run: Path, other: Path | None) -> None:
+    """Write report/index.html of a run, or report/beside-<run>.html of ``other``; print where it is."""
+    if other is None:
+        page = run / "report" / "index.html"
+        write_report(run, page)
+    else:
+        page = other / "report" / f"beside-{run.resolve().name}.html"
+        write_comparison(run, other, page)
+    print(page)
 
 
 def show_faults(run: Path, *, deep: bool) -> int:

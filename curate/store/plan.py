@@ -9,7 +9,9 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.errors import StoreError
 from curate.records import SourceItem, Unit
@@ -72,3 +74,16 @@ def read_plan(path: Path) -> list[Unit]:
         items = {entry.pop("role"): SourceItem(**entry) for entry in inputs}
         units.append(Unit(**{name: columns[name][i] for name in UNIT_FIELDS}, inputs=items))
     return units
+
+
+def read_inputs(path: Path) -> pd.DataFrame:
+    """``unit_id``, ``role``, ``source`` and ``uri`` of every input image, without building units: a million in seconds.
+    """
+    try:
+        table = pq.read_table(path, columns=["unit_id", "inputs"]).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: not readable as a plan ({error})") from error
+    lists = table.column("inputs").combine_chunks()
+    items = lists.flatten()
+    fields = {name: items.field(name).to_pandas() for name in ("role", "source", "uri")}
+    return pd.DataFrame({"unit_id": table.column("unit_id").take(lists.value_parent_indices()).to_pandas(), **fields})

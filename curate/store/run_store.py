@@ -20,7 +20,7 @@ from curate.store.attempts import Attempts
 from curate.store.blocks import make_block, make_blocks
 from curate.store.candidates import Candidates
 from curate.store.layout import RunPaths, sweep_temporary
-from curate.store.plan import check_plan, plan_digest, read_plan, write_plan
+from curate.store.plan import check_plan, plan_digest, read_inputs, read_plan, write_plan
 from curate.store.scores import Scores
 
 FORMAT = 1
@@ -120,6 +120,10 @@ class RunStore:
             self._units = read_plan(self.root / self._plan["file"])
         return self._units
 
+    def inputs(self) -> pd.DataFrame:
+        """``unit_id``, ``role``, ``source`` and ``uri`` of every input image of the current plan."""
+        return read_inputs(self.root / self._plan["file"])
+
     def blocks(self) -> list[Block]:
         """The blocks of the current plan."""
         return make_blocks(self.units(), self._plan["block"])
@@ -187,6 +191,10 @@ class RunStore:
     def scores(self, scorer: str, fingerprint: str) -> pd.DataFrame:
         """All numbers of a scorer, indexed by unit_id: float32 columns, Int64 for hashes, ``error`` ("" if none)."""
         return self._scores_of(scorer, fingerprint).frame()
+
+    def score_columns(self, scorer: str, fingerprint: str) -> set[str]:
+        """Names of the columns that a scorer gave, from its first segments alone."""
+        return self._scores_of(scorer, fingerprint).columns()
 
     def _scores_of(self, scorer: str, fingerprint: str) -> Scores:
         key = (scorer, fingerprint)

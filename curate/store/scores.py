@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.errors import StoreError
 from curate.records import Block, Failure
@@ -16,6 +17,8 @@ from curate.store.tables import SegmentFolder, write_table
 
 BASE = pa.schema([("unit_id", pa.string()), ("block_id", pa.string()), ("error", pa.string())])
 Value = float | int
+SEGMENTS = 16
+"""That are opened to learn the columns of a scorer; the first tells unless all of its units failed."""
 
 
 class Scores:
@@ -67,3 +70,11 @@ class Scores:
             else:
                 columns[name] = column.cast(pa.float32(), safe=False).to_pandas()
         return pd.DataFrame(columns).drop_duplicates("unit_id").set_index("unit_id")
+
+    def columns(self) -> set[str]:
+        """Names of the score columns, from the first segment that has any; empty when none of ``SEGMENTS`` has."""
+        for path in sorted(self.folder.glob("seg-*.parquet"))[:SEGMENTS]:
+            found = set(pq.read_schema(path).names) - set(BASE.names)
+            if found:
+                return found
+        return set()

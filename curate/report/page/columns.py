@@ -1,0 +1,109 @@
+"""Scores of the units in a form that a page can hold and judge: little-endian arrays in base64.
+
+A run whose scores fit into ``MAX_SCORE_BYTES`` is there as a whole, so the page counts what a seal would; a larger one
+is a random sample of its units, drawn with a fixed seed. Rows of the gallery follow the sample and count for nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.report.contact_sheet import score_label
+from curate.report.page.rules import columns_by_scorer, good_direction, is_float, near_duplicate_column
+from curate.report.units import UNDECIDED, UnitTable, fold_reasons
+from curate.store import RunStore
+
+MAX_SCORE_BYTES = 3_600_000
+EXACT_INTEGERS = 2**53
+LAYOUTS = ("preserved", "shifted")
+Positions = npt.NDArray[np.int64]
+
+
+def pack(units: UnitTable, store: RunStore, rules: Sequence[dict[str, Any]], gallery: Sequence[int]) -> dict[str, Any]:
+    """What rules.js judges by. ``gallery``: positions of units that follow the sample, in this order."""
+    ruled = {rule["column"] for rule in rules}
+    hashes = near_duplicate_column(units, store)
+    names = [name for name in units.scores if name in ruled or (name != hashes and _can_be_judged(units, name))]
+    bytes_a_unit = sum(4 if is_float(units, name) else 8 for name in names)
+    sample = _sample(len(units.frame), MAX_SCORE_BYTES // max(1, bytes_a_unit))
+    rows = np.concatenate([sample, np.asarray(gallery, dtype=np.int64)])
+    after, reasons = _later_reasons(units.frame, rows)
+    return {
+        "planned": len(units.frame), "sampled": len(sample), "rows": len(rows),
+        "columns": [_column(units, name, rows) for name in names],
+        "layouts": list(LAYOUTS), "scorers": list(units.errors), "after_reasons": reasons,
+        "layout": _base64(_codes(units.frame["layout"], rows, LAYOUTS)),
+        "fixed": _base64(_fixed(units)[rows]), "after": _base64(after),
+        "unseen": _base64(_first_unseen(units, store)[rows]),
+    }
+
+
+def _can_be_judged(units: UnitTable, name: str) -> bool:
+    """Numbers, that is, not hashes: a float64 of the page would lose their low bits."""
+    return is_float(units, name) or not bool((units.frame[name].abs() > EXACT_INTEGERS).any())
+
+
+def _sample(num_units: int, room: int) -> Positions:
+    if num_units <= room:
+        return np.arange(num_units)
+    return np.sort(np.random.default_rng(0).choice(num_units, size=room, replace=False))
+
+
+def _column(units: UnitTable, name: str, rows: Positions) -> dict[str, Any]:
+    whole = not is_float(units, name)
+    values = units.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+    return {"name": name, "label": score_label(name), "good": good_direction(name), "whole": whole,
+            "data": _base64(values if whole else values.astype(np.float32))}
+
+
+def _codes(labels: pd.Series[Any], rows: Positions, known: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Position in ``known``; 255 for others."""
+    return pd.Categorical(labels.iloc[rows].astype(str), categories=list(known)).codes.astype(np.uint8)
+
+
+def _fixed(units: UnitTable) -> npt.NDArray[np.uint8]:
+    """0 = made, so that rules decide; 1 = failed and 2 = pending before there was anything to score."""
+    status, stage = units.frame["status"], units.frame["stage"].astype(str)
+    judged = units.frame["made"].to_numpy(dtype=bool) | (status == UNDECIDED).to_numpy()
+    judged |= stage.isin(list(units.errors)).to_numpy()  # failed at or waiting for a scorer: candidates may be deleted
+    return np.where(judged, 0, np.where(status == "failed", 1, 2)).astype(np.uint8)
+
+
+def _later_reasons(frame: pd.DataFrame, rows: Positions) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """What a unit that passes the rules is rejected for all the same: 0 = nothing, else one more than the position."""
+    stage = frame["stage"].iloc[rows]
+    later = stage.isin(["selection", "near_duplicates", "split"]).to_numpy()
+    told = pd.Categorical(fold_reasons(frame["reason"].iloc[rows]).where(later))
+    return (told.codes + 1).astype(np.uint8), [str(reason) for reason in told.categories]
+
+
+def _first_unseen(units: UnitTable, store: RunStore) -> npt.NDArray[np.uint8]:
+    """One more than the first scorer that has not looked at a unit yet; 0 = all have.
+
+    An index without ``unscored_by``, and the store, tell numbers and errors, not looks: without either, a unit counts
+    as not seen, unless its verdict says that all scorers had seen it.
+    """
+    frame = units.frame
+    if "unscored_by" in frame:
+        return (pd.Categorical(frame["unscored_by"], categories=list(units.errors)).codes + 1).astype(np.uint8)
+    found = np.zeros(len(frame), dtype=np.uint8)
+    broken = (frame["stage"] == "rules") & ~frame["reason"].str.endswith(" missing")
+    open_ = (broken | frame["status"].isin(["pending", UNDECIDED])).to_numpy()
+    for i, (name, columns) in reversed(list(enumerate(columns_by_scorer(units, store).items()))):
+        blank = np.ones(len(frame), dtype=bool)
+        for column in columns:
+            blank &= frame[column].isna().to_numpy()
+        said = frame["errors"].str.contains(rf"(?:^|; ){re.escape(name)}: ", regex=True).to_numpy(dtype=bool)
+        found[open_ & blank & ~said] = i + 1
+    return found
+
+
+def _base64(values: npt.NDArray[Any]) -> str:
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()

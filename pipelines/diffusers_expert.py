@@ -3,182 +3,133 @@
 How a request reaches the pipeline's ``__call__`` is data, not a subclass: ``images`` says which argument takes the
 content and which the style image (two roles on one argument make a list, for multi-reference editors), ``prompts``
 holds a template per verb and layout, ``arguments`` constant ones. Every name is checked against the call's signature
-when the model loads, so a typo stops the run before the first image.
+when the model loads, so a typo stops the run before the first image. What is known of a model stands in a preset.
 
 Batches: with ``batched`` all units of a block go into one call, each with its own generator; editors that take one
-set of references a call (Qwen-Image-Edit Plus, FLUX.2) say ``batched: false``.
+set of references a call (Qwen-Image-Edit Plus, FLUX.2, IP-Adapters) say ``batched: false``.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from curate.config import StageConfig, StrictModel
-from curate.errors import ModelError, UnitError
-from curate.interfaces import Expert, ExpertRequest, Verb
-from curate.models import model_hash, resolve_model
-from pipelines import OWN_PIPELINES, load_symbol
+from curate.config import StageConfig
+from curate.errors import ModelError
+from curate.interfaces import Expert
+from curate.models import model_hash
+from pipelines.editors.options import (
+    Component,
+    ControlInput,
+    ImageArguments,
+    IpAdapter,
+    Offload,
+    Plain,
+    Quantization,
+    SizeRule,
+    Speed,
+    Weights,
+)
+from pipelines.editors.presets import with_preset
+from pipelines.editors.prompts import PromptKey, check_templates
 
-if TYPE_CHECKING:
-    import torch
-    from PIL.Image import Image
-
-PromptKey = Literal["stylize", "destylize", "destylize_shifted"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
-class ImageArguments(StrictModel):
-    """The pipeline arguments that take the images; None = the pipeline does not get that image."""
-
-    content: str | None = "image"
-    style: str | None = "style_image"
-
-
 class DiffusersExpert(StageConfig):
-    """Config of one expert."""
+    """Config of one expert. ``preset: NAME`` takes the values of a preset, which the others override."""
 
     kind: Literal["diffusers"] = "diffusers"
     model: str
     """``zoo:NAME``, a folder written by save_pretrained, or a hub id."""
     revision: str | None = None
+    """Of a hub id; a run replaces a branch or tag by the commit that it is."""
+    licence: str = ""
+    """Of the model, as its card says: goes into every triplet's provenance and the data card."""
+    pipeline: str | None = None
+    """Class of the pipeline where it is not the one that the model names (another of diffusers, or ``UsoPipeline``)."""
+    settings: dict[str, Plain] = Field(default_factory=dict)
+    """Values for the constructor of the pipeline: UsoPipeline's ``shift``, ``content_px``, ..."""
+    variant: str | None = None
+    """Of the weight files, as they are named on the hub: fp16."""
     dtype: Dtype = "float32"
+    components: dict[str, Component] = Field(default_factory=dict)
+    """Components that the model's folder does not have: a ControlNet, an image encoder."""
+    ip_adapter: IpAdapter | None = None
+    uso: Weights | None = None
+    """A folder with USO's released dit_lora.safetensors and projector.safetensors."""
+    pickles: tuple[str, ...] = ()
+    """Weights that are pickles and may be opened, by name; see ``pipelines.editors.pickles``."""
+    quantization: dict[str, Quantization] = Field(default_factory=dict)
+    """By component: transformer, text_encoder, ..."""
+    speed: Speed = Speed()
+    offload: Offload = "none"
+    """Keep the parts in main memory and move each to the GPU when it is used: for cards that do not hold all."""
     images: ImageArguments = ImageArguments()
+    control: ControlInput | None = None
     prompts: dict[PromptKey, str] = Field(default_factory=dict)
-    """Templates with ``{prompt}``; verbs without one pass the request's prompt as it is."""
-    arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Constant arguments of the call: task, strength, true_cfg_scale, ..."""
+    """Templates with ``{prompt}``; verbs without one pass the request's prompt as it is. ``stylize_words`` is for
+    requests without a content image; the ones for shifted layouts are optional."""
+    unnamed: str = ""
+    """Stands for the prompt of a request that has none."""
+    embeddings: tuple[str | None, ...] = ()
+    """Arguments of the call that take what ``encode_prompt`` gives, in order: each prompt is then encoded once."""
+    arguments: dict[str, Plain | None | tuple[Plain, ...]] = Field(default_factory=dict)
+    """Constant arguments of the call: task, strength, true_cfg_scale, ...; null takes away what a preset says."""
     layout_argument: str | None = None
     """The call's argument that takes ``preserved`` or ``shifted`` (one each unit when batched), if it has one."""
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
     width: int | None = Field(default=None, ge=8)
     height: int | None = Field(default=None, ge=8)
+    size: SizeRule | None = None
+    """Draw at a size made from the reference's, instead of a fixed width and height."""
     batched: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, values: Any) -> Any:
+        return with_preset(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_templates(self.prompts)
+        if self.size is not None and (self.width or self.height):
+            raise ValueError("size: give either a size rule, or width and height")
+        return self
+
     def identity(self) -> dict[str, object]:
-        """All values but where the model lies and where it runs; the model counts by its content hash."""
-        values = self.model_dump(mode="json", exclude={"resources", "model"})
+        """All values but where models lie, where they run and under which licence; a model counts by its content."""
+        values = self.model_dump(mode="json", exclude={"resources", "model", "licence", "offload"})
+        values["components"] = {name: part.identity() for name, part in self.components.items()}
+        values["ip_adapter"] = self.ip_adapter and self.ip_adapter.identity()
+        values["uso"] = self.uso and self.uso.identity()
         return {**values, "model_hash": model_hash(self.model, self.revision)}
 
     def load(self, device: str) -> Expert:
-        pipeline = _load_pipeline(self, device)
+        """The pipeline on the device, ready to be called. ModelError where model and config do not fit."""
+        from pipelines.editors.calls import EditorCall
+        from pipelines.editors.loading import shared_pipeline
+
+        pipeline = shared_pipeline(self, device)
         accepted = frozenset(inspect.signature(type(pipeline).__call__).parameters) - {"self"}
-        constants = _constants(self, accepted)
-        return _Call(self, pipeline, accepted, constants)
-
-
-def _load_pipeline(config: DiffusersExpert, device: str) -> Any:
-    import torch
-    from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
-
-    logging.disable_progress_bar()
-    path = resolve_model(config.model)
-    cls: Any = DiffusionPipeline
-    index = Path(path) / "model_index.json"
-    if index.is_file():
-        own = OWN_PIPELINES.get(json.loads(index.read_text())["_class_name"])
-        cls = load_symbol(own) if own else cls
-    try:
-        pipeline = cls.from_pretrained(path, revision=config.revision, dtype=getattr(torch, config.dtype))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{config.model}: not a diffusers pipeline that can be loaded: {error}") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+        return EditorCall(self, pipeline, accepted, _constants(self, accepted))
 
 
 def _constants(config: DiffusersExpert, accepted: frozenset[str]) -> dict[str, Any]:
     """The arguments that are the same in every call; all argument names are checked here."""
     sized = {"num_inference_steps": config.steps, "guidance_scale": config.guidance,
              "width": config.width, "height": config.height}
-    constants = {**config.arguments, **{k: v for k, v in sized.items() if v is not None}}
-    named = [*constants, *(n for n in (config.images.content, config.images.style, config.layout_argument) if n)]
-    unknown = sorted(set(named) - accepted)
+    constants = {k: v for k, v in {**config.arguments, **sized}.items() if v is not None}
+    named = [*constants, config.images.content, config.images.style, config.layout_argument, *config.embeddings]
+    if config.control is not None:
+        named.append(config.control.argument)
+    if config.size is not None:
+        named += ["width", "height", config.size.area_argument]
+    unknown = sorted({name for name in named if name} - accepted)
     if unknown:
         raise ModelError(f"{config.model}: its call takes no argument {', '.join(unknown)}; "
                          f"it takes {', '.join(sorted(accepted))}")
     return constants
-
-
-class _Call:
-    """The loaded expert: requests in, PIL RGB images out, in order."""
-
-    def __init__(self, config: DiffusersExpert, pipeline: Any, accepted: frozenset[str],
-                 constants: dict[str, Any]) -> None:
-        self.config, self.pipeline, self.accepted, self.constants = config, pipeline, accepted, constants
-
-    def __call__(self, requests: Sequence[ExpertRequest]) -> list[Image]:
-        if self.config.batched:
-            return [image for group in _groups(requests) for image in self._run(group)]
-        return [self._run([request])[0] for request in requests]
-
-    def _run(self, requests: Sequence[ExpertRequest]) -> list[Image]:
-        arguments = dict(self.constants)
-        arguments.update(self._images(requests))
-        if "prompt" in self.accepted:
-            arguments["prompt"] = self._shape([_prompt(self.config, r) for r in requests])
-        if "generator" in self.accepted:
-            arguments["generator"] = self._shape([_generator(r.seed) for r in requests])
-        if self.config.layout_argument:
-            arguments[self.config.layout_argument] = self._shape([r.layout for r in requests])
-        images = list(self.pipeline(**arguments).images)
-        if len(images) != len(requests):
-            raise UnitError(f"{self.config.model} gave {len(images)} images for {len(requests)} requests")
-        return [image.convert("RGB") for image in images]
-
-    def _images(self, requests: Sequence[ExpertRequest]) -> dict[str, Any]:
-        names = self.config.images
-        given: dict[str, list[list[Image]]] = {}
-        for name, pick in ((names.content, _content), (names.style, _style)):
-            column = [pick(r) for r in requests]
-            if name and column[0] is not None:
-                given.setdefault(name, [[] for _ in requests])
-                for images, image in zip(given[name], column, strict=True):
-                    assert image is not None
-                    images.append(image)
-        return {name: self._shape([i[0] if len(i) == 1 else i for i in images]) for name, images in given.items()}
-
-    def _shape(self, values: list[Any]) -> Any:
-        return values if self.config.batched else values[0]
-
-
-def _content(request: ExpertRequest) -> Image | None:
-    return request.content
-
-
-def _style(request: ExpertRequest) -> Image | None:
-    return request.style
-
-
-def _groups(requests: Sequence[ExpertRequest]) -> list[list[ExpertRequest]]:
-    """Runs of neighbours that can share a call: those that bring the same images (content, style or both)."""
-    groups: list[list[ExpertRequest]] = []
-    for request in requests:
-        if groups and _brings(groups[-1][0]) == _brings(request):
-            groups[-1].append(request)
-        else:
-            groups.append([request])
-    return groups
-
-
-def _brings(request: ExpertRequest) -> tuple[bool, bool]:
-    return request.content is not None, request.style is not None
-
-
-def _prompt(config: DiffusersExpert, request: ExpertRequest) -> str:
-    verb: Verb = request.verb
-    key: PromptKey = "destylize_shifted" if verb == "destylize" and request.layout == "shifted" else verb
-    template = config.prompts.get(key, config.prompts.get(verb))
-    return request.prompt if template is None else template.format(prompt=request.prompt)
-
-
-def _generator(seed: int) -> torch.Generator:
-    import torch
-
-    return torch.Generator("cpu").manual_seed(seed)

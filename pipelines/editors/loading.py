@@ -1,0 +1,160 @@
+"""A diffusers pipeline as a config describes it, loaded safely and at most once a process.
+
+Safety: safetensors only, unless the config names the pickles it allows (torch opens those with weights_only); no
+code from the hub; revisions as pinned in the plan. Tokens are huggingface_hub's business (HF_TOKEN), as is offline mode.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from curate.errors import ModelError
+from curate.models import resolve_model
+from pipelines import OWN_PIPELINES, load_symbol
+from pipelines.editors.pickles import safetensors_only
+from pipelines.editors.quantized import quantization_config
+
+if TYPE_CHECKING:
+    from pipelines.diffusers_expert import DiffusersExpert
+    from pipelines.editors.options import Component, Weights
+
+OWN_COMPONENTS = {"StyleProjector": "pipelines.uso.projector:StyleProjector"}
+LOADED: WeakValueDictionary[str, Any] = WeakValueDictionary()
+"""Pipelines that an expert of this process still holds: stylize and destylize by one model load it once."""
+LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype", "components", "ip_adapter", "uso",
+                  "quantization", "speed", "offload", "pickles")
+"""Fields of the expert that determine the loaded pipeline."""
+
+
+def shared_pipeline(config: DiffusersExpert, device: str) -> Any:
+    """The pipeline of the config on the device, or the one that was loaded for an equal config. ModelError if not."""
+    key = json.dumps([device, config.model_dump(mode="json", include=set(LOADING_FIELDS))], sort_keys=True)
+    pipeline = LOADED.get(key)
+    if pipeline is None:
+        pipeline = LOADED[key] = load_pipeline(config, device)
+    return pipeline
+
+
+def load_pipeline(config: DiffusersExpert, device: str) -> Any:
+    """See the module."""
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    path = resolve_model(config.model)
+    options = {"revision": config.revision, "dtype": getattr(torch, config.dtype), "trust_remote_code": False,
+               "use_safetensors": safetensors_only(path, config.pickles)}
+    try:
+        index = DiffusionPipeline.load_config(path, revision=config.revision)
+        cls = _pipeline_class(config.pipeline or str(index["_class_name"]))
+        if config.quantization:
+            options["quantization_config"] = quantization_config(config.quantization, index)
+        parts = {name: _component(part, config) for name, part in config.components.items()}
+        _check_names(cls, {**config.settings, **parts})
+        pipeline = cls.from_pretrained(path, variant=config.variant, **options, **config.settings, **parts)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{config.model}: not a diffusers pipeline that can be loaded: {error}") from error
+    _add_adapters(pipeline, config)
+    pipeline.set_progress_bar_config(disable=True)
+    _place(pipeline, config, device)
+    _speed_up(pipeline, config)
+    return pipeline
+
+
+def _pipeline_class(name: str) -> Any:
+    import diffusers
+
+    cls = load_symbol(OWN_PIPELINES[name]) if name in OWN_PIPELINES else getattr(diffusers, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, diffusers.DiffusionPipeline)):
+        raise ValueError(f"{name} is not a pipeline of diffusers or of this project")
+    return cls
+
+
+def _check_names(cls: Any, given: Mapping[str, Any]) -> None:
+    """from_pretrained takes options by the same way: what the config gives must be the constructor's."""
+    known = inspect.signature(cls.__init__).parameters
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(list(known)[1:])}")
+
+
+def _component(part: Component, config: DiffusersExpert) -> Any:
+    import diffusers
+    import torch
+    import transformers
+
+    if part.type in OWN_COMPONENTS:
+        cls = load_symbol(OWN_COMPONENTS[part.type])
+    else:
+        cls = getattr(diffusers, part.type, None) or getattr(transformers, part.type, None)
+    if not isinstance(cls, type) or not hasattr(cls, "from_pretrained"):
+        raise ValueError(f"{part.type} is not a class of diffusers, transformers or this project")
+    dtype = getattr(torch, config.dtype)
+    if part.weights is None:
+        return cls(**(part.init or {})).to(dtype)
+    path = resolve_model(part.weights.model)
+    options: dict[str, Any] = {"revision": part.weights.revision, "subfolder": part.weights.subfolder or ""}
+    if issubclass(cls, diffusers.ModelMixin | transformers.PreTrainedModel):  # the others have no weights
+        options |= {"dtype": dtype, "use_safetensors": safetensors_only(path, config.pickles)}
+    return cls.from_pretrained(path, **options)
+
+
+def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
+    """IP-Adapter, and USO's released files."""
+    if config.ip_adapter is not None:
+        adapter = config.ip_adapter
+        if not adapter.file.endswith(".safetensors") and adapter.file not in config.pickles:
+            raise ModelError(f"ip_adapter.file: {adapter.file} is a pickle; take the .safetensors file, or name it "
+                             "under pickles if you trust it")
+        try:
+            pipeline.load_ip_adapter(resolve_model(adapter.model), subfolder=adapter.subfolder,
+                                     weight_name=adapter.file, revision=adapter.revision, image_encoder_folder=None)
+            pipeline.set_ip_adapter_scale(adapter.scale)
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ModelError(f"{adapter.model}: not an IP-Adapter of {config.model}: {error}") from error
+    if config.uso is not None:
+        from pipelines.uso.official import load_official
+
+        load_official(local_folder(config.uso), transformer=pipeline.transformer, projector=pipeline.projector)
+
+
+def local_folder(weights: Weights) -> Path:
+    """The folder of weights that a loader of ours reads; of a hub id only its subfolder is fetched."""
+    from huggingface_hub import snapshot_download
+
+    path = Path(resolve_model(weights.model))
+    if not path.is_dir():
+        only = f"{weights.subfolder}/*" if weights.subfolder else None
+        path = Path(snapshot_download(weights.model, revision=weights.revision, allow_patterns=only))
+    return path / (weights.subfolder or "")
+
+
+def _place(pipeline: Any, config: DiffusersExpert, device: str) -> None:
+    """On the device, or kept in main memory and moved there part by part; on a CPU there is nothing to move."""
+    if device == "cpu" or config.offload == "none":
+        pipeline.to(device)
+    elif config.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.enable_sequential_cpu_offload(device=device)
+
+
+def _speed_up(pipeline: Any, config: DiffusersExpert) -> None:
+    denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
+    speed = config.speed
+    try:
+        if speed.attention is not None:
+            denoiser.set_attention_backend(speed.attention)
+        if speed.vae_tiling:
+            pipeline.vae.enable_tiling()
+        if speed.compile == "blocks":
+            denoiser.compile_repeated_blocks()
+        elif speed.compile == "whole":
+            denoiser.compile()
+    except (ValueError, AttributeError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{config.model}: speed: {error}") from error

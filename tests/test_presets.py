@@ -1,0 +1,95 @@
+"""Every preset drives its true pipeline class: references, prompt and seed all reach the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
+
+from curate.interfaces import Expert
+from pipelines.editors.calls import EditorCall
+from pipelines.editors.presets import PRESETS as PRESET_FOLDER
+from tests.preset_parts import PIPELINES, PRESETS, PX, expert_of, request
+
+STYLIZE = [name for name in PRESETS if name != "sdxl-destylize"]
+DESTYLIZE = [name for name in PRESETS if name != "sdxl-ip-adapter"]
+Load = Callable[[str], Expert]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """The loaded expert of a preset; built once."""
+    loaded: dict[str, Expert] = {}
+
+    def get(name: str) -> Expert:
+        if name not in loaded:
+            loaded[name] = expert_of(name, PRESETS[name](tmp_path_factory.mktemp(name))).load("cpu")
+        return loaded[name]
+
+    return get
+
+
+@pytest.fixture(autouse=True)
+def small_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qwen-Image-Edit resizes references to areas that are constants of its module."""
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", PX * PX)
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "CONDITION_IMAGE_SIZE", PX * PX)
+
+
+def pixels(expert: Expert, *requests: Any) -> list[np.ndarray]:
+    images = expert(list(requests))
+    assert all(image.size == (PX, PX) and image.mode == "RGB" for image in images)
+    return [np.asarray(image).astype(int) for image in images]
+
+
+def differs(one: np.ndarray, other: np.ndarray) -> bool:
+    """More than a few pixels rounded the other way."""
+    return float((one != other).mean()) > 0.02
+
+
+def test_the_presets_are_those_of_the_folder() -> None:
+    assert {file.stem for file in PRESET_FOLDER.glob("*.yaml")} == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", STYLIZE)
+def test_stylize_uses_both_references_the_prompt_and_the_seed(name: str, load: Load) -> None:
+    expert = load(name)
+    assert isinstance(expert, EditorCall) and type(expert.pipeline).__name__ == PIPELINES[name]
+    base, again = pixels(expert, request(), request())
+    assert np.array_equal(base, again)
+    swapped, content, style, prompt, seed = (pixels(expert, changed)[0] for changed in (
+        request(content=2, style=1), request(content=3), request(style=3), request(prompt="two dogs"), request(seed=6)))
+    for changed in (swapped, content, style, prompt, seed):
+        assert differs(base, changed)
+    assert differs(content, style)
+
+
+@pytest.mark.parametrize("name", DESTYLIZE)
+def test_destylize_uses_the_image_the_prompt_the_seed_and_the_layout(name: str, load: Load) -> None:
+    expert = load(name)
+    base, again, image, prompt, seed = pixels(expert, *(request("destylize", style=None, **changes) for changes in (
+        {}, {}, {"content": 3}, {"prompt": "two dogs"}, {"seed": 6})))
+    assert np.array_equal(base, again)
+    for changed in (image, prompt, seed):
+        assert differs(base, changed)
+    if name not in ("sdxl-destylize", "uso"):  # those have no words for another layout
+        assert differs(base, pixels(expert, request("destylize", style=None, layout="shifted"))[0])
+
+
+@pytest.mark.parametrize("name", [name for name in STYLIZE if name != "sdxl-ip-adapter"])
+def test_a_new_subject_may_come_by_words_alone(name: str, load: Load) -> None:
+    base, words, style = (pixels(load(name), request(content=None, **changes))[0] for changes in (
+        {}, {"prompt": "two dogs"}, {"style": 3}))
+    assert differs(base, words) and differs(base, style)
+
+
+@pytest.mark.parametrize("name", STYLIZE)
+def test_batch_mates_do_not_matter(name: str, load: Load) -> None:
+    one, other = request(), request(content=4, style=3, prompt="two dogs", seed=9)
+    first, second = pixels(load(name), one, other)
+    assert np.array_equal(first, pixels(load(name), one, one)[0])
+    assert np.array_equal(second, pixels(load(name), other, other)[1])

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from curate.errors import ModelError
 
 ZOO = Path(__file__).parent / "zoo" / "weights"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def resolve_model(ref: str) -> str:
@@ -37,5 +45,47 @@ def model_hash(ref: str, revision: str | None = None) -> str:
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "README.md") if path.is_dir() else [path]
     for file in files:
         h.update(str(file.relative_to(base)).encode())
-        h.update(hashlib.blake2b(file.read_bytes(), digest_size=16).digest())
+        with open(file, "rb") as f:  # in pieces: a shard of weights may be larger than the memory
+            h.update(hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).digest())
     return h.hexdigest()
+
+
+def pinned(config: Config) -> Config:
+    """The same config with the ``revision`` of every hub id in it, at any depth, replaced by the commit that it is now.
+
+    So the plan, all workers and later calls mean the same weights. ModelError where the commit cannot be found out.
+    """
+    changed: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            changed[name] = pinned(value)
+        elif isinstance(value, dict):
+            changed[name] = {key: pinned(each) if isinstance(each, BaseModel) else each for key, each in value.items()}
+    ref = getattr(config, "model", None)
+    if isinstance(ref, str) and "revision" in type(config).model_fields:
+        changed["revision"] = commit_of(ref, getattr(config, "revision", None))
+    return config.model_copy(update=changed)
+
+
+@lru_cache(maxsize=64)
+def commit_of(ref: str, revision: str | None = None) -> str | None:
+    """The commit of a hub id's branch or tag (None: its main branch); of a commit or a local model ``revision`` itself.
+
+    Asks the hub, or in offline mode (HF_HUB_OFFLINE) and without a network huggingface_hub's cache. ModelError if
+    neither knows it. A token is taken from the environment by huggingface_hub and appears nowhere.
+    """
+    if Path(resolve_model(ref)).exists() or (revision and COMMIT.fullmatch(revision)):
+        return revision
+    if not HUB_ID.fullmatch(ref):
+        raise ModelError(f"{ref}: there is no such folder, and it is no hub id (owner/name)")
+    from huggingface_hub import HfApi, constants
+
+    try:
+        return str(HfApi().model_info(ref, revision=revision).sha)
+    except Exception as error:  # offline mode, no network, no access: whatever it is, the cache may know the commit
+        cached = Path(constants.HF_HUB_CACHE, f"models--{ref.replace('/', '--')}", "refs", revision or "main")
+        if cached.is_file():
+            return cached.read_text().strip()
+        raise ModelError(f"{ref}: its commit is neither in the cache nor to be had from the hub "
+                         f"({type(error).__name__}); download it, or give its commit as revision") from error

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from curate.interfaces import Layout, Role, Verb
 
 RecipeName = Literal["from_stylized", "from_pair"]
 InputRole = Literal["stylized", "content", "style", "subject"]
+CaptionField = Literal["caption", "style_caption"]
+CAPTION_FIELDS: tuple[CaptionField, ...] = ("caption", "style_caption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class Unit:
     inputs: Mapping[InputRole, SourceItem]
 
 
+def captioned(unit: Unit, written: Mapping[CaptionField, str] | None) -> Unit:
+    """The unit with the captions that a captioner wrote for it; those of the plan stay."""
+    if not written:
+        return unit
+    return replace(unit, caption=unit.caption or written.get("caption", ""),
+                   style_caption=unit.style_caption or written.get("style_caption", ""))
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A few units that are made, scored and committed together. ``block_id`` hashes the unit ids."""
@@ -83,7 +93,7 @@ class ExpertCall:
     verb: Verb
     content: InputRole | None
     style: InputRole | None
-    prompt: Literal["caption", "style_caption"] | None = None
+    prompt: CaptionField | None = None
     """Which of the unit's captions the expert gets as its prompt; None = the empty prompt."""
 
 
@@ -98,6 +108,8 @@ class Work:
     block: Block
     images: dict[str, dict[str, bytes]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    captions: dict[str, dict[CaptionField, str]] = field(default_factory=dict)
+    """unit_id -> what the captioner wrote for captions that the plan lacks."""
     scores: dict[str, dict[str, dict[str, float | int]]] = field(default_factory=dict)
     """scorer name -> unit_id -> column -> value: what this pass computed (already committed by its stage)."""
     seconds: dict[str, float] = field(default_factory=dict)

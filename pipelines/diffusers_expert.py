@@ -76,7 +76,7 @@ class DiffusersExpert(StageConfig):
     """Stands for the prompt of a request that has none."""
     embeddings: tuple[str | None, ...] = ()
     """Arguments of the call that take what ``encode_prompt`` gives, in order: each prompt is then encoded once."""
-    arguments: dict[str, Plain | None | tuple[Plain, ...]] = Field(default_factory=dict)
+    arguments: dict[str, Plain | tuple[Plain, ...] | None] = Field(default_factory=dict)
     """Constant arguments of the call: task, strength, true_cfg_scale, ...; null takes away what a preset says."""
     layout_argument: str | None = None
     """The call's argument that takes ``preserved`` or ``shifted`` (one each unit when batched), if it has one."""

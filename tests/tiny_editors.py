@@ -1,4 +1,4 @@
-"""The editing pipelines of the presets at toy size: their true classes with seeded random weights, saved to a folder."""
+"""The editing pipelines of the presets at toy size: the true classes with seeded random weights, saved to folders."""
 
 from __future__ import annotations
 
@@ -225,7 +225,8 @@ def save_captioner(folder: Path) -> Path:
 UNET = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1, "cross_attention_dim": 24,
         "attention_head_dim": 4, "transformer_layers_per_block": 1, "use_linear_projection": True,
         "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": 6 * 8 + 16, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D")}
+        "projection_class_embeddings_input_dim": 6 * 8 + 16, 
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D")}
 
 
 def save_sdxl(folder: Path) -> Path:

@@ -2,14 +2,15 @@
 torch nor Ray.
 """
 
+from curate.engine.captioning import CaptionerConfig, CaptionStep
 from curate.engine.config import EngineConfig
 from curate.engine.driver import execute
-from curate.engine.making import ExpertStep
+from curate.engine.making import ExpertStep, provenance_of
 from curate.engine.reading import ReadInputs
 from curate.engine.reports import BlockReport, EngineReport, StageTotal
 from curate.engine.scoring import ScoreStep
 from curate.engine.steps import Step
 from curate.engine.stop import StopFlag
 
-__all__ = ["BlockReport", "EngineConfig", "EngineReport", "ExpertStep", "ReadInputs", "ScoreStep", "StageTotal", "Step",
-           "StopFlag", "execute"]
+__all__ = ["BlockReport", "CaptionStep", "CaptionerConfig", "EngineConfig", "EngineReport", "ExpertStep", "ReadInputs",
+           "ScoreStep", "StageTotal", "Step", "StopFlag", "execute", "provenance_of"]

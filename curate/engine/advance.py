@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from curate.engine.captioning import CaptionStep
 from curate.engine.jobs import Job, to_skip
-from curate.engine.making import ExpertStep
+from curate.engine.making import ExpertStep, provenance_of
 from curate.engine.scoring import ScoreStep
 from curate.engine.steps import Step, live_units
 from curate.interfaces import ROLES
-from curate.records import Work
-from curate.store import RunStore
+from curate.records import CaptionField, Work
+from curate.store import RunStore, captions_in
 
 Compute = Callable[[int, Work], Work]
 """Position of a step and the work for it -> the work done."""
@@ -61,8 +62,9 @@ class Line:
 
     def _commit(self, job: Job) -> None:
         work = job.work
-        self.store.commit_candidates(Work(job.open_block, images=work.images, failures=work.failures,
-                                          seconds=work.seconds), provenance=provenance(self.steps))
+        done = Work(job.open_block, images=work.images, failures=work.failures, captions=work.captions,
+                    seconds=work.seconds)
+        self.store.commit_candidates(done, provenance=provenance(self.steps))
         job.committed = True
         for unit_id, images in work.images.items():
             work.images[unit_id] = {role: images[role] for role in ROLES if role in images}
@@ -77,13 +79,18 @@ class Line:
         if self.journal:
             self.store.begin_attempt(job.block.block_id, stage=step.name)
         mine = _timed(compute, i, step, Work(
-            job.block, images={u: self._images(job, u) for u in units if u in wanted}))
+            job.block, images={u: self._images(job, u) for u in units if u in wanted},
+            captions={u: self._captions(job, u) for u in units if u in wanted}))
         rows = mine.scores[step.name]
         self.store.commit_scores(step.name, step.fingerprint, job.block, rows, mine.failures)
         job.known.setdefault(step.name, {}).update(rows)
         job.work.scores[step.name] = rows
         job.work.seconds[step.name] = mine.seconds[step.name]
         job.scored[step.name] = job.images[step.name] = len(wanted)
+
+    @staticmethod
+    def _captions(job: Job, unit_id: str) -> dict[CaptionField, str]:
+        return job.work.captions.get(unit_id) or captions_in(job.rows.get(unit_id, {}))
 
     def _images(self, job: Job, unit_id: str) -> dict[str, bytes]:
         if unit_id not in job.work.images:
@@ -92,9 +99,11 @@ class Line:
 
 
 def provenance(steps: Sequence[Step]) -> dict[str, object]:
-    """What goes beside every candidate: the seed of the run and the identities of its experts by verb."""
+    """What goes beside every candidate: the seed of the run, and who its experts are, by verb."""
     makers = [step for step in steps if isinstance(step, ExpertStep)]
-    return {"experts": {step.call.verb: step.expert.identity() for step in makers},
+    writers = [step for step in steps if isinstance(step, CaptionStep)]
+    return {"experts": {step.call.verb: provenance_of(step.expert) for step in makers},
+            **({"captioner": provenance_of(writers[0].captioner)} if writers else {}),
             **({"seed": makers[0].run_seed} if makers else {})}
 
 

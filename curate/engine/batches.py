@@ -8,6 +8,7 @@ unit alone in the same shape. A model that groups or reorders its batch by conte
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -41,16 +42,19 @@ class Batch(Generic[Request, Result]):
         start = 0
         while start < len(slots):
             chunk = slots[start:start + (self.fits or len(slots))]
+            reason = ""
             try:
                 results[start:start + len(chunk)] = self._run_chunk(chunk)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                _free_memory()
+                reason = explain(error)
+            if reason:
+                _free_memory()  # only here: until its handler ends, the error holds the failed call's tensors
                 if len(chunk) > 1:
                     self.fits = (len(chunk) + 1) // 2
                     continue
-                results[start] = Refusal(explain(error))
+                results[start] = Refusal(reason)
             start += len(chunk)
         return results
 
@@ -102,5 +106,6 @@ def explain(error: BaseException) -> str:
 
 def _free_memory() -> None:
     torch = sys.modules.get("torch")
+    gc.collect()
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -86,6 +86,7 @@ class Isolation:
             else:
                 work.images.update(alone.images)
                 work.failures.update(alone.failures)
+                work.captions.update(alone.captions)
                 for name, rows in alone.scores.items():
                     work.scores.setdefault(name, {}).update(rows)
         if step.phase == "scores":
@@ -97,7 +98,8 @@ class Isolation:
         deaths = loading_deaths = 0
         while deaths < self._config.unit_attempts:
             try:
-                alone = Work(work.block, images={unit.unit_id: dict(work.images[unit.unit_id])})
+                alone = Work(work.block, images={unit.unit_id: dict(work.images[unit.unit_id])},
+                             captions={unit.unit_id: dict(work.captions.get(unit.unit_id, {}))})
                 return self._hand_for(i).run(i, alone)
             except WorkerDiedError as error:
                 self._close()

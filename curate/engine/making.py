@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from curate.engine.batches import Batch, Refusal
+from curate.engine.captioning import CaptionerConfig
 from curate.engine.steps import Apply, device_of, live_units, resources_of
 from curate.images import decode, encode
 from curate.interfaces import ExpertConfig, ExpertRequest, Resources
-from curate.records import ExpertCall, Failure, InputRole, Unit, Work
+from curate.records import ExpertCall, Failure, InputRole, Unit, Work, captioned
 from curate.seeds import seed
 
 
@@ -57,10 +59,22 @@ class ExpertStep:
             return None if role is None else images.get(role)
 
         content, style = given(self.call.content), given(self.call.style)
+        words = captioned(unit, work.captions.get(unit.unit_id))
         return ExpertRequest(
             verb=self.call.verb,
             content=None if content is None else decode(content),
             style=None if style is None else decode(style),
-            prompt="" if self.call.prompt is None else str(getattr(unit, self.call.prompt)),
+            prompt="" if self.call.prompt is None else str(getattr(words, self.call.prompt)),
             layout=unit.layout,
             seed=seed(self.run_seed, unit.unit_id, self.call.makes))
+
+
+def provenance_of(expert: ExpertConfig | CaptionerConfig) -> dict[str, object]:
+    """What is told of a model beside every image it helped to make: its identity, its licence, and its name.
+
+    A path of this machine is no name: such a model is known by its hash, and by what ``licence`` says.
+    """
+    named = {name: str(getattr(expert, name, "")) for name in ("model", "licence")}
+    if Path(named["model"]).exists():
+        named["model"] = ""
+    return {**{name: value for name, value in named.items() if value}, **expert.identity()}

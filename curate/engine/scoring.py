@@ -13,7 +13,7 @@ from curate.engine.steps import Apply, device_of, live_units, resources_of
 from curate.errors import ModelError
 from curate.images import decode
 from curate.interfaces import Resources, Score, ScorerConfig, TripletImages
-from curate.records import Failure, Unit, Work
+from curate.records import Failure, Unit, Work, captioned
 
 Values = dict[str, float | int]
 Skip = Callable[[Mapping[str, Unit], Mapping[str, Values]], set[str]]
@@ -73,6 +73,7 @@ class ScoreStep:
 
 def _triplet(unit: Unit, work: Work) -> TripletImages:
     images = work.images[unit.unit_id]
+    unit = captioned(unit, work.captions.get(unit.unit_id))
     return TripletImages(content=decode(images["content"]), style=decode(images["style"]),
                          stylized=decode(images["stylized"]), caption=unit.caption,
                          style_caption=unit.style_caption, layout=unit.layout)

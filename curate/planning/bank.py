@@ -30,8 +30,12 @@ class NewSubject(NamedTuple):
     """The plain image; None = only words."""
 
 
-def new_subjects(recipe: FromStylizedConfig, items: Sequence[SourceItem] | None) -> list[NewSubject]:
-    """The bank of a recipe, ordered by key. SourceError where the recipe needs images or words that are not there."""
+def new_subjects(recipe: FromStylizedConfig, items: Sequence[SourceItem] | None, *, may_be_mute: bool = False,
+                 ) -> list[NewSubject]:
+    """The bank of a recipe, ordered by key. SourceError where the recipe needs images or words that are not there.
+
+    ``may_be_mute``: a captioner will write the words of images that have none.
+    """
     if recipe.new_subject == "prompt":
         if recipe.words is not None:
             return _by_words(_read_words(recipe.words))
@@ -39,9 +43,10 @@ def new_subjects(recipe: FromStylizedConfig, items: Sequence[SourceItem] | None)
     if not items:
         raise SourceError(f"recipe.new_subject: {recipe.new_subject} needs a source `subjects` with plain images "
                           "(or set recipe.new_subject: prompt)")
-    if recipe.new_subject == "both" and (mute := sum(not words_of(item) for item in items)):
+    if recipe.new_subject == "both" and not may_be_mute and (mute := sum(not words_of(item) for item in items)):
         raise SourceError(f"recipe.new_subject: both needs words, and {mute} of {len(items)} images in the source "
-                          "`subjects` have neither caption nor subject")
+                          "`subjects` have neither caption nor subject (a captioner writes "
+                          "them)")
     bank = {item.sha256: NewSubject(item.sha256, identity(item), words_of(item), item.subject, item.style, item)
             for item in items}
     return [bank[key] for key in sorted(bank)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from curate import seeds
 from curate.images import FitMode
 from curate.interfaces import Layout
-from curate.planning.recipes import LAYOUTS, FromPairConfig, FromStylizedConfig, calls
+from curate.planning.recipes import LAYOUTS, FromPairConfig, FromStylizedConfig, calls, captions_wanted
 from curate.planning.subjects import Side
 from curate.records import InputRole, SourceItem, Unit
 
@@ -24,6 +24,8 @@ class Settings(NamedTuple):
     size: int
     fit: FitMode
     val_fraction: float
+    captioner: Mapping[str, object] | None = None
+    """Identity of the model that writes missing captions."""
 
 
 def layout_of(settings: Settings, target: SourceItem, draw: int) -> Layout:
@@ -39,8 +41,9 @@ def make_unit(
 ) -> Unit:
     """A unit with its id, not yet placed in the plan (index -1).
 
-    The id covers the recipe's expert calls and the experts that they use, layout, prompts, sha256 of the inputs, seed,
-    size and fit. It leaves out paths and locators, labels that reach no model, the split, and how many units there are.
+    The id covers the recipe's expert calls and the experts that they use, the captioner if it writes for the unit,
+    layout, prompts, sha256 of the inputs, seed, size and fit. It leaves out paths and locators, labels that reach no
+    model, the split, and how many units there are.
     """
     steps = calls(settings.recipe)
     facts: dict[str, Any] = {
@@ -54,6 +57,9 @@ def make_unit(
         "size": settings.size,
         "fit": settings.fit,
     }
+    captions = {"caption": caption, "style_caption": style_caption}
+    if settings.captioner and any(not captions[field] for field, _ in captions_wanted(settings.recipe)):
+        facts["captioner"] = settings.captioner
     return Unit(
         unit_id=seeds.digest(json.dumps(facts, sort_keys=True, ensure_ascii=False)), index=-1,
         recipe=settings.recipe.kind, layout=layout, caption=caption, style_caption=style_caption, subject=subject,

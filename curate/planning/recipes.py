@@ -8,7 +8,7 @@ from pydantic import Field
 
 from curate.config import StrictModel
 from curate.interfaces import Layout
-from curate.records import ExpertCall
+from curate.records import CaptionField, ExpertCall, InputRole
 
 LAYOUTS: tuple[Layout, ...] = ("preserved", "shifted")
 
@@ -46,6 +46,16 @@ class FromPairConfig(StrictModel):
 
 
 RecipeConfig = Annotated[FromStylizedConfig | FromPairConfig, Field(discriminator="kind")]
+
+
+def captions_wanted(recipe: FromStylizedConfig | FromPairConfig) -> tuple[tuple[CaptionField, InputRole], ...]:
+    """Which caption describes which given image: what a captioner writes where the source has no words.
+
+    The content's caption always (it is part of the dataset), the style reference's only where an expert needs it.
+    """
+    if isinstance(recipe, FromPairConfig):
+        return (("caption", "content"),)
+    return (("caption", "stylized"), *((("style_caption", "subject"),) if recipe.new_subject == "both" else ()))
 
 
 def calls(recipe: FromStylizedConfig | FromPairConfig) -> tuple[ExpertCall, ...]:

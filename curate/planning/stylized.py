@@ -23,7 +23,7 @@ def plan_stylized(
     subjects: Sequence[SourceItem] | None,
 ) -> list[Unit]:
     """``per_target`` units of every target. SourceError where a target has too few other subjects on its side."""
-    bank = new_subjects(recipe, subjects)
+    bank = new_subjects(recipe, subjects, may_be_mute=settings.captioner is not None)
     ordered = sorted(targets, key=lambda item: seeds.digest(settings.seed, "target", item.sha256))
     corners = {item.sha256: _corner(recipe, settings, identity(item), item.style) for item in ordered}
     pools = _pools(recipe, settings, bank, Counter(corners.values()))

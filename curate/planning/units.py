@@ -18,13 +18,14 @@ from curate.records import SourceItem, Unit
 def build_units(
     recipe: FromStylizedConfig | FromPairConfig, *, items: Mapping[str, Sequence[SourceItem]],
     experts_identity: Mapping[str, Mapping[str, object]], seed: int, size: int, val_fraction: float,
-    fit: FitMode = "pad", limit: int | None = None,
+    fit: FitMode = "pad", limit: int | None = None, captioner: Mapping[str, object] | None = None,
 ) -> list[Unit]:
     """The plan of a run.
 
     ``items`` by source name: from_stylized takes ``input`` and ``subjects``, from_pair ``contents`` and ``styles``;
-    items of one content hash count once. ``experts_identity`` by verb. ``size`` in pixels. ``limit`` cuts the finished
-    plan: its units are the first units of the whole plan.
+    items of one content hash count once. ``experts_identity`` by verb. ``captioner``: identity of the model that will
+    write missing captions. ``size`` in pixels. ``limit`` cuts the finished plan: its units are the first units of the
+    whole plan.
 
     Moving or renaming files, and listing them in another order, changes nothing. A changed caption changes the ids of
     the units that use it; a changed seed, size, fit or expert changes all. One more image in a source leaves nearly all
@@ -34,7 +35,7 @@ def build_units(
     for verb in {call.verb for call in calls(recipe)}:
         if verb not in experts_identity:
             raise ConfigError(f"the recipe {recipe.kind} needs an expert that can {verb}", key=f"experts.{verb}")
-    settings = Settings(recipe, experts_identity, seed, size, fit, val_fraction)
+    settings = Settings(recipe, experts_identity, seed, size, fit, val_fraction, captioner)
     if isinstance(recipe, FromStylizedConfig):
         subjects = _distinct(items, "subjects") if "subjects" in items else None
         units = plan_stylized(recipe, settings, targets=_distinct(items, "input"), subjects=subjects)

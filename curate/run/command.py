@@ -27,6 +27,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     """Make, score and seal the triplets of a config. 0 = all accounted for, 130 = stopped on request."""
     config = load_config(path or DEFAULT_CONFIG, overrides)
     plan = make_plan(config)
+    config = plan.config
     say(describe(plan))
     if dry_run:
         return 0

@@ -17,6 +17,7 @@ from curate.interfaces import ExpertConfig, ScorerConfig, Verb
 from curate.planning import RecipeConfig
 from curate.seal import NearDuplicateConfig, RuleConfig, SealConfig
 from curate.sources import SourceConfig
+from pipelines.captioner import Captioner
 
 DEFAULT_CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
@@ -60,6 +61,8 @@ class RunConfig(StrictModel):
     ``styles``."""
     recipe: RecipeConfig
     experts: dict[Verb, AnyExpert]
+    captioner: Captioner | None = None
+    """Writes the captions that the sources lack; None: such units are prompted without words."""
     scorers: dict[str, AnyScorer] = Field(default_factory=dict)
     """In the order in which they run: cheap ones first."""
     cascade: tuple[str, ...] = ()

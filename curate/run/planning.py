@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from curate import __version__, seeds
-from curate.interfaces import ExpertConfig
+from curate.config import StageConfig
+from curate.engine import provenance_of
+from curate.models import pinned
 from curate.planning import build_units
 from curate.records import Unit
 from curate.run.config import RunConfig
@@ -26,18 +28,29 @@ class Plan:
     """What a config asks for, before anything is made."""
 
     config: RunConfig
+    """As given, with the hub ids of experts and captioner pinned to commits."""
     units: list[Unit]
     scans: dict[str, ScanReport]
 
 
 def make_plan(config: RunConfig) -> Plan:
     """Scan the sources and plan the units; reads images and hashes model files, loads no model."""
+    config = with_commits(config)
     scans = {name: source.scan(name) for name, source in config.sources.items()}
     units = build_units(
         config.recipe, items={name: scan.items for name, scan in scans.items()},
         experts_identity={verb: expert.identity() for verb, expert in config.experts.items()},
-        seed=config.seed, size=config.size, val_fraction=config.val_fraction, fit=config.fit, limit=config.limit)
+        seed=config.seed, size=config.size, val_fraction=config.val_fraction, fit=config.fit, limit=config.limit,
+        captioner=config.captioner.identity() if config.captioner else None)
     return Plan(config, units, {name: scan.report for name, scan in scans.items()})
+
+
+def with_commits(config: RunConfig) -> RunConfig:
+    """The hub ids of experts and captioner pinned to commits. ModelError where that cannot be done."""
+    experts = {verb: pinned(expert) if isinstance(expert, StageConfig) else expert
+               for verb, expert in config.experts.items()}
+    captioner = pinned(config.captioner) if config.captioner else None
+    return config.model_copy(update={"experts": experts, "captioner": captioner})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +82,12 @@ def run_info(plan: Plan) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json"),
         "experts": {verb: provenance_of(expert) for verb, expert in config.experts.items()},
+        **({"captioner": provenance_of(config.captioner)} if config.captioner else {}),
         "scorers": {name: scorer.identity() for name, scorer in config.scorers.items()},
         "sources": {name: report._asdict() for name, report in plan.scans.items()},
         "versions": {"triplet-curate": __version__, "python": platform.python_version(),
                      **{name: version(name) for name in LIBRARIES}},
     }
-
-
-def provenance_of(expert: ExpertConfig) -> dict[str, object]:
-    """An expert's identity, and its model's name unless that is a path of this machine."""
-    model = str(getattr(expert, "model", ""))
-    named = {} if not model or Path(model).exists() else {"model": model}
-    return {**named, **expert.identity()}
 
 
 def fingerprint(identity: Mapping[str, object]) -> str:

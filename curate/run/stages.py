@@ -1,4 +1,4 @@
-"""The stages of a run: read inputs, the recipe's expert calls, the scorers in the order of the config."""
+"""The stages of a run: read inputs, write missing captions, the recipe's expert calls, the scorers in their order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from curate.engine import ExpertStep, ReadInputs, ScoreStep, Step
-from curate.planning import calls
+from curate.engine import CaptionStep, ExpertStep, ReadInputs, ScoreStep, Step
+from curate.planning import calls, captions_wanted
 from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.run.planning import fingerprint
@@ -32,6 +32,8 @@ class SkipBroken:
 def make_stages(config: RunConfig) -> list[Step]:
     """All stages in order; the engine fuses neighbours with equal resources into one worker."""
     makes: list[Step] = [ReadInputs(config.sources, size=config.size, fit=config.fit)]
+    if config.captioner is not None:
+        makes.append(CaptionStep(config.captioner, captions_wanted(config.recipe)))
     makes += [ExpertStep(call, config.experts[call.verb], config.seed) for call in calls(config.recipe)]
     spare = SkipBroken(config.rules)
     return [*makes, *(ScoreStep(name, scorer, fingerprint(scorer.identity()), spare if name in config.cascade else None)

@@ -33,6 +33,7 @@ def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
         "## Load it", LOADING.format(first=first),
         "## Licences of the source images", _licences(kept),
         "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
+        "## Licences of the models that made them", _models(dataset["models"]),
         "## What was kept, and why", _outcomes(totals), "Rules, in order:", _rules(dataset),
         "The split is by subject: no subject of a val triplet stands in train.",
         "## Scores", "\n".join(f"* `{name}` ({kind})" for name, kind in dataset["columns"].items()) or "none",
@@ -68,6 +69,12 @@ def _licences(kept: Sequence[Unit]) -> str:
     if not rows:
         return "No triplets were kept."
     return "\n".join(["| licence | attribution | images |", "|---|---|---|", *rows])
+
+
+def _models(models: Sequence[Mapping[str, str]]) -> str:
+    rows = [f"| {each['verb']} | {_cell(each['model']) or 'a local folder'} | {_cell(each['licence']) or 'not stated'} |"
+            for each in models]
+    return "\n".join(["| verb | model | licence |", "|---|---|---|", *rows]) if rows else "None is named."
 
 
 def _outcomes(totals: Mapping[str, Any]) -> str:

@@ -20,12 +20,13 @@ from curate.seal.card import data_card
 from curate.seal.config import SealConfig
 from curate.seal.index import build_index, check_accounting
 from curate.seal.judge import ScoreTable, check_columns, count_by, gather_scores, judge
+from curate.seal.models import models_of
 from curate.seal.near_duplicates import NearDuplicateConfig
 from curate.seal.publish import CARD, DATASET_JSON, INDEX, check_replaceable, mend, publish, staging_folder
 from curate.seal.rules import RuleConfig
 from curate.seal.samples import Members, build_sample, member_suffixes
 from curate.seal.shards import Shard, write_shards
-from curate.store import RunStore
+from curate.store import RunStore, with_captions
 from curate.store.tables import write_table
 
 FORMAT = 1
@@ -64,7 +65,8 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     config = config or SealConfig()
     final = store.paths.shards
     check_replaceable(final)
-    units, ledger = store.units(), store.ledger()
+    ledger = store.ledger()
+    units = with_captions(store.units(), ledger)
     scores = gather_scores(store, [unit.unit_id for unit in units], scorers)
     check_columns(scores, rules, near_duplicates)
     judged = judge(units, ledger, scores, rules, near_duplicates)
@@ -81,6 +83,7 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
                             failed=count_by(judged, "failed"), pending=int((judged["status"] == "pending").sum()),
                             shards=tuple(shards), folder=final)
         dataset = _describe(report, index, rules, near_duplicates, config, scores, scorers)
+        dataset["models"] = models_of(ledger.loc[[unit.unit_id for unit in kept], "provenance"])
         _write_sidecars(staged, dataset, index, kept)
         publish(final)
     except OSError as error:

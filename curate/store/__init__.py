@@ -5,7 +5,8 @@ Words: a *segment* is a small file named by a hash of the unit ids in it, so tha
 """
 
 from curate.store.blocks import make_block, make_blocks
+from curate.store.candidates import captions_in, with_captions
 from curate.store.layout import RunPaths
 from curate.store.run_store import RunStore
 
-__all__ = ["RunPaths", "RunStore", "make_block", "make_blocks"]
+__all__ = ["RunPaths", "RunStore", "captions_in", "make_block", "make_blocks", "with_captions"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.errors import StoreError
 from curate.files import write_atomic
 from curate.interfaces import ROLES
-from curate.records import Block, Failure, Work
+from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Unit, Work, captioned
 from curate.seeds import digest
 from curate.store.layout import RunPaths
 from curate.store.tables import SegmentFolder, read_table, write_table
@@ -27,9 +27,22 @@ SCHEMA = pa.schema([
     ("reason", pa.string()),
     *((f"{role}_{what}", kind) for role in ROLES
       for what, kind in (("sha256", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64()))),
+    ("caption", pa.string()),
+    ("style_caption", pa.string()),
     ("seconds", pa.string()),
     ("provenance", pa.string()),
 ])
+
+
+def captions_in(row: Mapping[Any, Any]) -> dict[CaptionField, str]:
+    """What a captioner wrote for the unit of a ledger row; runs of older versions have no such columns."""
+    return {name: text for name in CAPTION_FIELDS if isinstance(text := row.get(name), str) and text}
+
+
+def with_captions(units: Sequence[Unit], ledger: pd.DataFrame) -> list[Unit]:
+    """The units of a plan with what a captioner wrote for them, as the ledger has it."""
+    written = ledger[list(CAPTION_FIELDS)].dropna(how="all").to_dict("index")
+    return [captioned(unit, captions_in(written[unit.unit_id])) if unit.unit_id in written else unit for unit in units]
 
 
 class Candidates:
@@ -68,6 +81,7 @@ class Candidates:
             "seconds": json.dumps(share, sort_keys=True),
             "provenance": json.dumps(provenance, sort_keys=True),
         }
+        row.update({str(name): text for name, text in work.captions.get(unit_id, {}).items()})
         if not failure:
             for role in ROLES:
                 extent = extents[f"{unit_id}.{role}.png"]
@@ -98,6 +112,8 @@ class Candidates:
                 work.failures[unit_id] = Failure(row["stage"], row["reason"])
             else:
                 work.images[unit_id] = self.read_images(unit_id, row)
+            if captions := captions_in(row):
+                work.captions[unit_id] = captions
         return work
 
     def _rows_of(self, block_id: str, wanted: Sequence[str]) -> dict[str, dict[Any, Any]]:

@@ -21,7 +21,7 @@ def control_image(config: ControlInput, image: Image) -> Image:
     lineart  a difference of Gaussians (scales sigma and 1.6 sigma, Marr and Hildreth 1980), dark lines become white
     """
     from PIL import Image as PilImage
-    from skimage import feature, filters
+    from skimage import feature, filters  # untyped
 
     grey = np.asarray(image.convert("L"), dtype=np.float64) / 255  # (H, W)
     sigma = config.sigma * max(image.size) / REFERENCE_PX

@@ -1,7 +1,7 @@
 """A diffusers pipeline as a config describes it, loaded safely and at most once a process.
 
 Safety: safetensors only, unless the config names the pickles it allows (torch opens those with weights_only); no
-code from the hub; revisions as pinned in the plan. Tokens are huggingface_hub's business (HF_TOKEN), as is offline mode.
+code from the hub; revisions as pinned in the plan. Tokens (HF_TOKEN) and offline mode are huggingface_hub's business.
 """
 
 from __future__ import annotations

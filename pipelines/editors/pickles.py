@@ -22,6 +22,6 @@ def safetensors_only(model: str, allowed: Collection[str]) -> Literal[True] | No
         return True
     found = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.suffix in SUFFIXES}
     if strangers := sorted(found - set(allowed)):
-        raise ModelError(f"{folder}: holds pickles that the config does not allow: {', '.join(strangers)}; convert them "
-                         "to safetensors, or name them under pickles if you trust them")
+        raise ModelError(f"{folder}: holds pickles that the config does not allow: {', '.join(strangers)}; convert "
+                         "them to safetensors, or name them under pickles if you trust them")
     return None

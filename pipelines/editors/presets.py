@@ -1,4 +1,4 @@
-"""Presets: what is known of a model, as a file. ``preset: flux2-klein`` under an expert takes configs/experts/*.yaml."""
+"""Presets: what is known of a model, as a file. ``preset: NAME`` under an expert takes configs/experts/NAME.yaml."""
 
 from __future__ import annotations
 

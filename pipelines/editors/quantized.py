@@ -16,8 +16,8 @@ CLASSES = {"torchao": "TorchAoConfig", "bitsandbytes": "BitsAndBytesConfig", "qu
 def quantization_config(wanted: Mapping[str, Quantization], index: Mapping[str, Any]) -> Any:
     """diffusers' ``PipelineQuantizationConfig`` for the components named in ``wanted``.
 
-    ``index`` is the pipeline's model_index.json: it says whether diffusers or transformers loads a component. ModelError
-    for a component that the pipeline lacks, a library that is not installed, and options that it does not know.
+    ``index`` is the pipeline's model_index.json: it says whether diffusers or transformers loads a component.
+    ModelError for a component that the pipeline lacks, a library that is not installed, and options unknown to it.
     """
     from diffusers import PipelineQuantizationConfig
 

@@ -1,0 +1,78 @@
+"""A captioner: a transformers image-text model that names the subject of an image in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from curate.config import StageConfig
+from curate.errors import ModelError, UnitError
+from curate.models import model_hash, resolve_model
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+QUESTION = (
+    "Name the main subject of this image in a short phrase of at most eight words, such as: an old wooden boat. "
+    "Do not mention style, medium, colours of the paper or the word image. Answer with the phrase alone."
+)
+"""Our choice: USO's captions and prompt are undisclosed. The style must stay out: it would steer de-stylization."""
+
+
+class Captioner(StageConfig):
+    """Any model that transformers' AutoModelForImageTextToText loads and whose chat template takes an image.
+
+    Answers are greedy, so they are a function of the image; the first line counts, without a final full stop.
+    """
+
+    model: str
+    """A folder or a hub id."""
+    revision: str | None = None
+    licence: str = ""
+    dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
+    question: str = QUESTION
+    max_tokens: int = Field(default=32, ge=1)
+
+    def identity(self) -> dict[str, object]:
+        """All values but where the model lies, where it runs and under which licence; the model by its content."""
+        values = self.model_dump(mode="json", exclude={"resources", "model", "licence"})
+        return {**values, "model_hash": model_hash(self.model, self.revision)}
+
+    def load(self, device: str) -> Callable[[Sequence[Image]], list[str]]:
+        """Load processor and model. ModelError where they are none of the kind."""
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        path = resolve_model(self.model)
+        named: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
+        try:
+            processor = AutoProcessor.from_pretrained(path, **named)
+            network = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, self.dtype),
+                                                                  use_safetensors=True, **named)
+            asked = [{"type": "image"}, {"type": "text", "text": self.question}]
+            prompt = processor.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True,
+                                                   tokenize=False)
+        except (OSError, ValueError, AttributeError) as error:
+            raise ModelError(f"captioner {self.model}: {error}") from error
+        processor.tokenizer.padding_side = "left"
+        network = network.to(device).eval()
+
+        @torch.inference_mode()
+        def caption(images: Sequence[Image]) -> list[str]:
+            inputs = processor(text=[prompt] * len(images), images=[[image] for image in images], padding=True,
+                               return_tensors="pt").to(network.device, network.dtype)
+            tokens = network.generate(**inputs, do_sample=False, max_new_tokens=self.max_tokens)
+            answers = tokens[:, inputs["input_ids"].shape[1]:]
+            return [first_line(text) for text in processor.batch_decode(answers, skip_special_tokens=True)]
+
+        return caption
+
+
+def first_line(text: str) -> str:
+    """The caption in an answer. UnitError where there is none."""
+    line = next((words for line in text.splitlines() if (words := " ".join(line.split()).strip(" .\"'"))), "")
+    if not line:
+        raise UnitError("the captioner gave no words")
+    return line

@@ -25,6 +25,7 @@ from pipelines.editors.options import (
     ControlInput,
     ImageArguments,
     IpAdapter,
+    Lora,
     Offload,
     Plain,
     Quantization,
@@ -58,6 +59,8 @@ class DiffusersExpert(StageConfig):
     components: dict[str, Component] = Field(default_factory=dict)
     """Components that the model's folder does not have: a ControlNet, an image encoder."""
     ip_adapter: IpAdapter | None = None
+    loras: tuple[Lora, ...] = ()
+    """Put on in this order and fused into the weights: a distilled one with few ``steps`` makes a model quick."""
     uso: Weights | None = None
     """A folder with USO's released dit_lora.safetensors and projector.safetensors."""
     pickles: tuple[str, ...] = ()
@@ -105,6 +108,7 @@ class DiffusersExpert(StageConfig):
         values = self.model_dump(mode="json", exclude={"resources", "model", "licence", "offload"})
         values["components"] = {name: part.identity() for name, part in self.components.items()}
         values["ip_adapter"] = self.ip_adapter and self.ip_adapter.identity()
+        values["loras"] = [lora.identity() for lora in self.loras]
         values["uso"] = self.uso and self.uso.identity()
         return {**values, "model_hash": model_hash(self.model, self.revision)}
 

@@ -23,7 +23,7 @@ SMALL: Values = {"dtype": "float32", "steps": 2}
 
 
 def klein(folder: Path) -> Values:
-    return {**SMALL, "model": str(tiny.save_flux2_klein(folder / "klein"))}
+    return {**SMALL, "model": str(tiny.save_flux2_klein(folder / "klein")), "arguments": {"max_sequence_length": 128}}
 
 
 def dev(folder: Path) -> Values:

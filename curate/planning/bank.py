@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from curate.files import read_bytes
 from curate.planning.draws import FairDraw
 from curate.planning.nouns import NOUNS
 from curate.planning.recipes import FromStylizedConfig
-from curate.planning.subjects import identity, subject_key, words_of
+from curate.planning.subjects import identity, phrase_of, phrases, subject_key, words_of
 from curate.records import SourceItem
 
 
@@ -79,10 +80,20 @@ class Pool:
         self._draw = FairDraw([entry.key for entry in bank], draws=draws, seed=seed)
         self._identities = np.array([entry.identity for entry in bank], dtype=object)
         self._keys = np.array([entry.key for entry in bank], dtype=object)
+        self._named: defaultdict[str, list[int]] = defaultdict(list)
+        for i, entry in enumerate(bank):
+            self._named[phrase_of(entry.subject or entry.words)].append(i)
 
     def take(self, target: SourceItem, *, draw: int, taken: Sequence[str]) -> NewSubject | None:
-        """Another subject than the target's own and those ``taken`` already (identities); None if there is none."""
+        """Another subject than the target's own and those ``taken`` already (identities); None if there is none.
+
+        The target's own are its subject, and whatever its caption names: a picture of a cat on a sofa gets neither cat
+        nor sofa.
+        """
         allowed: npt.NDArray[np.bool_] = (self._identities != identity(target)) & (self._keys != target.sha256)
+        for phrase in phrases(f"{target.subject} {target.caption}"):
+            if phrase in self._named:
+                allowed[self._named[phrase]] = False
         for other in taken:
             allowed &= self._identities != other
         index = self._draw.take(f"{target.sha256} {draw}", allowed)

@@ -22,6 +22,18 @@ def subject_key(words: str) -> str:
     return " ".join(word for word in found if word not in _ARTICLES)
 
 
+def phrases(words: str, *, longest: int = 4) -> frozenset[str]:
+    """All runs of up to ``longest`` words in a text, plurals cut down, so that ``two red cats`` has ``red cat``."""
+    found = phrase_of(words).split()
+    return frozenset(" ".join(found[i:j]) for i in range(len(found))
+                     for j in range(i + 1, min(i + longest, len(found)) + 1))
+
+
+def phrase_of(words: str) -> str:
+    """A whole text as ``phrases`` has it: ``The Red Cats`` is ``red cat``."""
+    return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in subject_key(words).split())
+
+
 def identity(item: SourceItem) -> str:
     """What the item shows: its subject's key, or its content hash where no words are known."""
     return subject_key(item.subject) or item.sha256

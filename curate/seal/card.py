@@ -72,7 +72,7 @@ def _licences(kept: Sequence[Unit]) -> str:
 
 
 def _models(models: Sequence[Mapping[str, str]]) -> str:
-    rows = [f"| {each['verb']} | {_cell(each['model']) or 'a local folder'} | {_cell(each['licence']) or 'not stated'} |"
+    rows = [f"| {each['verb']} | {_cell(each['model']) or 'local folder'} | {_cell(each['licence']) or 'not stated'} |"
             for each in models]
     return "\n".join(["| verb | model | licence |", "|---|---|---|", *rows]) if rows else "None is named."
 

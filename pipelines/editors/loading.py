@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from curate.errors import ModelError
 from curate.models import resolve_model
 from pipelines import OWN_PIPELINES, load_symbol
+from pipelines.editors.options import Lora
 from pipelines.editors.pickles import safetensors_only
 from pipelines.editors.quantized import quantization_config
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 OWN_COMPONENTS = {"StyleProjector": "pipelines.uso.projector:StyleProjector"}
 LOADED: WeakValueDictionary[str, Any] = WeakValueDictionary()
 """Pipelines that an expert of this process still holds: stylize and destylize by one model load it once."""
-LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype", "components", "ip_adapter", "uso",
-                  "quantization", "speed", "offload", "pickles")
+LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype", "components", "ip_adapter", "loras",
+                  "uso", "quantization", "speed", "offload", "pickles")
 """Fields of the expert that determine the loaded pipeline."""
 
 
@@ -105,18 +106,23 @@ def _component(part: Component, config: DiffusersExpert) -> Any:
 
 
 def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
-    """IP-Adapter, and USO's released files."""
-    if config.ip_adapter is not None:
-        adapter = config.ip_adapter
-        if not adapter.file.endswith(".safetensors") and adapter.file not in config.pickles:
-            raise ModelError(f"ip_adapter.file: {adapter.file} is a pickle; take the .safetensors file, or name it "
-                             "under pickles if you trust it")
+    """IP-Adapter, LoRAs, and USO's released files."""
+    adapters = [config.ip_adapter] if config.ip_adapter else []
+    for part in (*adapters, *config.loras):
+        if not part.file.endswith(".safetensors") and part.file not in config.pickles:
+            raise ModelError(f"{part.model}: {part.file} is a pickle; take the .safetensors file, or name it under "
+                             "pickles if you trust it")
+        named = {"subfolder": part.subfolder, "weight_name": part.file, "revision": part.revision}
         try:
-            pipeline.load_ip_adapter(resolve_model(adapter.model), subfolder=adapter.subfolder,
-                                     weight_name=adapter.file, revision=adapter.revision, image_encoder_folder=None)
-            pipeline.set_ip_adapter_scale(adapter.scale)
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"{adapter.model}: not an IP-Adapter of {config.model}: {error}") from error
+            if isinstance(part, Lora):
+                pipeline.load_lora_weights(resolve_model(part.model), adapter_name="lora", **named)
+                pipeline.fuse_lora(lora_scale=part.scale, adapter_names=["lora"])
+                pipeline.unload_lora_weights()
+            else:
+                pipeline.load_ip_adapter(resolve_model(part.model), image_encoder_folder=None, **named)
+                pipeline.set_ip_adapter_scale(part.scale)
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            raise ModelError(f"{part.model}: {part.file} does not fit {config.model}: {error}") from error
     if config.uso is not None:
         from pipelines.uso.official import load_official
 

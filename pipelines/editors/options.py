@@ -58,6 +58,13 @@ class IpAdapter(Weights):
     scale: Scale = 1.0
 
 
+class Lora(Weights):
+    """A LoRA that diffusers' ``load_lora_weights`` of the pipeline reads: of a style, or one that saves steps."""
+
+    file: str
+    scale: float = 1.0
+
+
 class ImageArguments(StrictModel):
     """The pipeline arguments that take the images; None = the pipeline does not get that image.
 

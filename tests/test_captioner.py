@@ -1,0 +1,158 @@
+"""Captions that the sources lack are written by a model, reach prompts, scores and the dataset, and survive a resume."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from curate.engine import CaptionStep, ExpertStep
+from curate.engine.child import Child
+from curate.errors import ModelError, SourceError, UnitError
+from curate.images import encode
+from curate.records import Block, ExpertCall, Work
+from curate.run.command import run_config
+from curate.run.config import load_config
+from curate.run.planning import make_plan
+from curate.seal import verify
+from curate.store import RunStore
+from pipelines.captioner import Captioner, first_line
+from tests.engine_parts import BlendExpert, make_units
+from tests.preset_parts import picture
+from tests.tiny_editors import save_captioner
+from tests.tiny_pipelines import save_instruct_pix2pix
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A captioner and an editor."""
+    folder = tmp_path_factory.mktemp("models")
+    return save_captioner(folder / "captioner"), save_instruct_pix2pix(folder / "edit")
+
+
+def captioner(models: tuple[Path, Path], **changes: Any) -> Captioner:
+    return Captioner.model_validate({"model": str(models[0]), "dtype": "float32", "max_tokens": 8, **changes})
+
+
+def config_file(folder: Path, models: tuple[Path, Path], **changes: Any) -> Path:
+    """Two targets and three subjects without words, and one target with a caption."""
+    for kind, first, count in (("input", 10, 3), ("subjects", 20, 3)):
+        (folder / kind).mkdir(exist_ok=True)
+        for i in range(count):
+            picture(first + i).save(folder / kind / f"{i}.png")
+    (folder / "input" / "0.txt").write_text("a red cat")
+    expert = {"kind": "diffusers", "model": str(models[1]), "steps": 2, "images": {"content": "image", "style": None}}
+    values: dict[str, Any] = {
+        "output": str(folder / "run"), "size": 64, "block": 2, "val_fraction": 0.0,
+        "sources": {"input": {"kind": "folder", "path": str(folder / "input"), "sidecar": "txt"},
+                    "subjects": {"kind": "folder", "path": str(folder / "subjects")}},
+        "recipe": {"kind": "from_stylized", "new_subject": "both"},
+        "experts": {"stylize": expert, "destylize": expert},
+        "captioner": {"model": str(models[0]), "dtype": "float32", "max_tokens": 8, "licence": "MIT"},
+        "scorers": {"clip": {"kind": "clip", "model": "zoo:clip"}},
+        "rules": [{"column": "clip.text.stylized", "min": -1.0}]}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**values, **changes}))
+    return path
+
+
+def run(path: Path, *overrides: str) -> int:
+    return run_config(path, overrides, dry_run=False, retry_failed=False)
+
+
+def test_an_answer_depends_on_image_and_question_and_not_on_mates(models: tuple[Path, Path]) -> None:
+    caption = captioner(models).load("cpu")
+    one, other = picture(1), picture(2)
+    first, second = caption([one, other])
+    assert first != second and caption([one, one])[0] == first
+    assert captioner(models, question="What?").load("cpu")([one])[0] != first
+
+
+def test_the_first_line_counts() -> None:
+    assert first_line('\n "An old  boat." \nIt lies') == "An old boat"
+    with pytest.raises(UnitError):
+        first_line(" \n.")
+
+
+def test_captions_reach_prompts_scores_and_dataset(models: tuple[Path, Path], tmp_path: Path) -> None:
+    path = config_file(tmp_path, models)
+    assert run(path) == 0
+    assert verify(tmp_path / "run", deep=True) == []
+    store = RunStore.open(tmp_path / "run")
+    samples = {}
+    for tar in (tmp_path / "run" / "shards").glob("*.tar"):
+        with tarfile.open(tar) as members:
+            samples |= {m.name: members.extractfile(m).read() for m in members}  # type: ignore[union-attr]
+    write = captioner(models).load("cpu")
+    config = load_config(path)
+    for unit in store.units():
+        known = unit.caption
+        target = Image.open(tmp_path / "input" / unit.inputs["stylized"].locator)
+        told = json.loads(samples[f"{unit.unit_id}.json"])
+        assert told["caption"] == samples[f"{unit.unit_id}.txt"].decode() != ""
+        assert told["caption"] == (known or write([target.convert("RGB")] * 2)[0])
+        assert told["style_caption"] and told["style_caption"] != told["caption"]
+        assert json.loads(told["provenance"])["captioner"]["licence"] == "MIT"
+    assert sum(bool(unit.caption) for unit in store.units()) == 1
+    before = store.scores("clip", store.info["scorers"] and _fingerprint(store, "clip"))
+    text = before["clip.text.stylized"]
+    assert text.nunique() == len(text)
+    # a scorer that comes later reads the captions from the ledger
+    assert run(path, "scorers.again.kind=clip", "scorers.again.model=zoo:clip", "scorers.again.prompt=a {}",
+               "scorers={again: {kind: clip, model: 'zoo:clip'}}") == 0
+    after = store.scores("again", _fingerprint(RunStore.open(tmp_path / "run"), "again"))
+    assert np.allclose(after["clip.text.stylized"].reindex(text.index), text, atol=1e-6)
+    assert config.captioner is not None
+
+
+def _fingerprint(store: RunStore, name: str) -> str:
+    from curate.run.planning import fingerprint
+
+    return fingerprint(store.info["scorers"][name])
+
+
+def test_another_captioner_plans_only_the_units_anew_that_it_writes_for(models: tuple[Path, Path], tmp_path: Path,
+                                                                        ) -> None:
+    path = config_file(tmp_path, models, recipe={"kind": "from_stylized", "new_subject": "image"})
+    units, changed, none = ({unit.unit_id for unit in make_plan(load_config(path, overrides)).units} for overrides in (
+        (), ("captioner.question=What?",), ("captioner=null",)))
+    assert len(units & changed) == len(units & none) == 1  # the one with a caption
+    with pytest.raises(SourceError, match="captioner"):
+        make_plan(load_config(config_file(tmp_path, models), ("captioner=null",)))
+
+
+def test_what_is_no_captioner_is_refused(models: tuple[Path, Path]) -> None:
+    with pytest.raises(ModelError, match="captioner"):
+        Captioner(model=str(models[1])).load("cpu")
+
+
+class Stammering(Captioner):
+    """A captioner that has no words for dark images."""
+
+    def load(self, device: str) -> Any:
+        def write(images: Any) -> list[str]:
+            if any(np.asarray(image).mean() < 9 for image in images):
+                raise UnitError("too dark")
+            return [f"grey {int(np.asarray(image).mean())}" for image in images]
+
+        return write
+
+
+def test_a_refusal_is_the_unit_s_failure_and_units_alone_keep_their_words(models: tuple[Path, Path]) -> None:
+    units = [unit.__class__(**{**{f: getattr(unit, f) for f in unit.__slots__}, "caption": ""}) for unit in make_units(3)]
+    step = CaptionStep(Stammering(model="x"), (("caption", "stylized"),))
+    work = Work(Block(0, "b", tuple(units)), images={
+        unit.unit_id: {"stylized": encode(Image.new("RGB", (16, 16), (shade,) * 3))}
+        for unit, shade in zip(units, (0, 50, 90), strict=True)})
+    done = step.open()(work)
+    assert done.failures[units[0].unit_id].reason == "stylized: too dark"
+    assert [done.captions.get(unit.unit_id) for unit in units] == [None, {"caption": "grey 50"}, {"caption": "grey 90"}]
+    call = ExpertCall("content", "destylize", "stylized", None, "caption")
+    assert ExpertStep(call, BlendExpert(), 0).request(units[1], done).prompt == "grey 50"
+    assert Child is not None

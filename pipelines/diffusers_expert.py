@@ -56,8 +56,8 @@ class DiffusersExpert(StageConfig):
     variant: str | None = None
     """Of the weight files, as they are named on the hub: fp16."""
     dtype: Dtype = "float32"
-    components: dict[str, Component] = Field(default_factory=dict)
-    """Components that the model's folder does not have: a ControlNet, an image encoder."""
+    components: dict[str, Component | None] = Field(default_factory=dict)
+    """Components that the model's folder does not have: a ControlNet, an image encoder; null takes one out again."""
     ip_adapter: IpAdapter | None = None
     loras: tuple[Lora, ...] = ()
     """Put on in this order and fused into the weights: a distilled one with few ``steps`` makes a model quick."""
@@ -106,7 +106,7 @@ class DiffusersExpert(StageConfig):
     def identity(self) -> dict[str, object]:
         """All values but where models lie, where they run and under which licence; a model counts by its content."""
         values = self.model_dump(mode="json", exclude={"resources", "model", "licence", "offload"})
-        values["components"] = {name: part.identity() for name, part in self.components.items()}
+        values["components"] = {name: part.identity() for name, part in self.components.items() if part}
         values["ip_adapter"] = self.ip_adapter and self.ip_adapter.identity()
         values["loras"] = [lora.identity() for lora in self.loras]
         values["uso"] = self.uso and self.uso.identity()

@@ -1,9 +1,10 @@
-"""Captions that the sources lack are written by a model, reach prompts, scores and the dataset, and survive a resume."""
+"""Captions that the sources lack are written by a model, and reach prompts, scores and the dataset."""
 
 from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from curate.engine import CaptionStep, ExpertStep
-from curate.engine.child import Child
+from curate.engine import CaptionStep, EngineConfig, ExpertStep, StopFlag, execute
+from curate.engine.advance import Line
+from curate.engine.isolation import Deaths, Isolation
+from curate.engine.jobs import find_jobs
 from curate.errors import ModelError, SourceError, UnitError
 from curate.images import encode
 from curate.records import Block, ExpertCall, Work
@@ -23,7 +26,7 @@ from curate.run.planning import make_plan
 from curate.seal import verify
 from curate.store import RunStore
 from pipelines.captioner import Captioner, first_line
-from tests.engine_parts import BlendExpert, make_units
+from tests.engine_parts import BlendExpert, make_steps, make_units, whole
 from tests.preset_parts import picture
 from tests.tiny_editors import save_captioner
 from tests.tiny_pipelines import save_instruct_pix2pix
@@ -93,10 +96,11 @@ def test_captions_reach_prompts_scores_and_dataset(models: tuple[Path, Path], tm
     config = load_config(path)
     for unit in store.units():
         known = unit.caption
-        target = Image.open(tmp_path / "input" / unit.inputs["stylized"].locator)
+        with Image.open(tmp_path / "input" / unit.inputs["stylized"].locator) as image:
+            target = image.convert("RGB")
         told = json.loads(samples[f"{unit.unit_id}.json"])
         assert told["caption"] == samples[f"{unit.unit_id}.txt"].decode() != ""
-        assert told["caption"] == (known or write([target.convert("RGB")] * 2)[0])
+        assert told["caption"] == (known or write([target] * 2)[0])
         assert told["style_caption"] and told["style_caption"] != told["caption"]
         assert json.loads(told["provenance"])["captioner"]["licence"] == "MIT"
     assert sum(bool(unit.caption) for unit in store.units()) == 1
@@ -145,7 +149,7 @@ class Stammering(Captioner):
 
 
 def test_a_refusal_is_the_unit_s_failure_and_units_alone_keep_their_words(models: tuple[Path, Path]) -> None:
-    units = [unit.__class__(**{**{f: getattr(unit, f) for f in unit.__slots__}, "caption": ""}) for unit in make_units(3)]
+    units = [replace(unit, caption="") for unit in make_units(3)]
     step = CaptionStep(Stammering(model="x"), (("caption", "stylized"),))
     work = Work(Block(0, "b", tuple(units)), images={
         unit.unit_id: {"stylized": encode(Image.new("RGB", (16, 16), (shade,) * 3))}
@@ -155,4 +159,30 @@ def test_a_refusal_is_the_unit_s_failure_and_units_alone_keep_their_words(models
     assert [done.captions.get(unit.unit_id) for unit in units] == [None, {"caption": "grey 50"}, {"caption": "grey 90"}]
     call = ExpertCall("content", "destylize", "stylized", None, "caption")
     assert ExpertStep(call, BlendExpert(), 0).request(units[1], done).prompt == "grey 50"
-    assert Child is not None
+
+
+class Here:
+    """A hand in this process."""
+
+    def __init__(self, line: Line) -> None:
+        self.positions = line.needed
+        self._calls = [step.open() for step in line.steps]
+
+    def run(self, i: int, work: Work) -> Work:
+        return self._calls[i](work)
+
+    def close(self) -> None:
+        pass
+
+
+def test_units_that_run_alone_have_the_captions_of_their_block(tmp_path: Path) -> None:
+    units = [replace(unit, caption="") for unit in make_units(4)]
+    read, destylize, stylize, tone = make_steps()
+    steps = (read, CaptionStep(Stammering(model="x"), (("caption", "stylized"),)), destylize, stylize, tone)
+    together, alone = (RunStore.create(tmp_path / name, {}, units, 2) for name in ("together", "alone"))
+    execute(together, steps, EngineConfig())
+    line = Line(alone, steps, tuple(range(len(steps))))
+    jobs = find_jobs(alone, steps)
+    assert Isolation(line, EngineConfig(), lambda i: Here(line), Deaths(9)).run(jobs, StopFlag())
+    assert whole(tmp_path / "together") == whole(tmp_path / "alone")
+    assert alone.ledger()["caption"].str.startswith("grey").all() and alone.ledger()["caption"].nunique() > 1

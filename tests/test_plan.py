@@ -85,6 +85,22 @@ def test_own_subject_is_recognised_in_other_words_and_in_the_same_picture() -> N
         plan(FromStylizedConfig(), {"input": [item("same")], "subjects": [item("same")]}, val_fraction=0)
 
 
+def test_what_the_caption_names_is_no_new_subject() -> None:
+    shown = item("t", caption="Two polar bears on a sofa, with kites")
+    words = ("polar bear", "a sofa", "kite", "bear", "tent")
+    recipes = [FromStylizedConfig(new_subject=kind) for kind in ("image", "both", "prompt")]  # type: ignore[arg-type]
+    for recipe in recipes:
+        for field in ("subject", "caption"):
+            known = [item(f"b{i}", **{field: text}) for i, text in enumerate(words)]
+            units = plan(recipe, {"input": [shown], "subjects": known}, val_fraction=0)
+            assert units[0].inputs.get("subject", known[4]) == known[4]
+            assert recipe.new_subject == "image" or units[0].style_caption == "tent"
+    other = [dataclasses.replace(shown, caption=text) for text in ("a bearded man", "tents")]
+    assert plan(FromStylizedConfig(), {"input": other[:1], "subjects": [item("b", subject="bear")]}, val_fraction=0)
+    with pytest.raises(SourceError):
+        plan(FromStylizedConfig(), {"input": other[1:], "subjects": [item("b", subject="tent")]}, val_fraction=0)
+
+
 @each_recipe
 def test_subjects_stay_on_their_side(recipe: Recipe, items: dict[str, list[SourceItem]]) -> None:
     units = plan(recipe, items)

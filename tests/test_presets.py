@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from curate.interfaces import Expert
 from pipelines.editors.calls import EditorCall
 from pipelines.editors.presets import PRESETS as PRESET_FOLDER
+from pipelines.editors.presets import merged
 from tests.preset_parts import PIPELINES, PRESETS, PX, expert_of, request
 
 STYLIZE = [name for name in PRESETS if name != "sdxl-destylize"]
@@ -82,6 +84,15 @@ def test_destylize_uses_the_image_the_prompt_the_seed_and_the_layout(name: str, 
 @pytest.mark.parametrize("name", [name for name in STYLIZE if name != "sdxl-ip-adapter"])
 def test_a_new_subject_may_come_by_words_alone(name: str, load: Load) -> None:
     base, words, style = (pixels(load(name), request(content=None, **changes))[0] for changes in (
+        {}, {"prompt": "two dogs"}, {"style": 3}))
+    assert differs(base, words) and differs(base, style)
+
+
+def test_without_a_controlnet_sdxl_takes_words_alone(tmp_path: Path) -> None:
+    changes = {"components": {"controlnet": None}, "arguments": {"controlnet_conditioning_scale": None}}
+    values = merged(PRESETS["sdxl-ip-adapter"](tmp_path), changes)
+    expert = expert_of("sdxl-ip-adapter", values, pipeline="StableDiffusionXLPipeline", control=None).load("cpu")
+    base, words, style = (pixels(expert, request(content=None, **changed))[0] for changed in (
         {}, {"prompt": "two dogs"}, {"style": 3}))
     assert differs(base, words) and differs(base, style)
 

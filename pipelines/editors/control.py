@@ -17,7 +17,7 @@ REFERENCE_PX = 512
 def control_image(config: ControlInput, image: Image) -> Image:
     """RGB lines of the same size, by scikit-image.
 
-    canny    Canny 1986; thresholds are quantiles of the gradient, so that faint drawings have edges too
+    canny    Canny 1986
     lineart  a difference of Gaussians (scales sigma and 1.6 sigma, Marr and Hildreth 1980), dark lines become white
     """
     from PIL import Image as PilImage
@@ -26,7 +26,7 @@ def control_image(config: ControlInput, image: Image) -> Image:
     grey = np.asarray(image.convert("L"), dtype=np.float64) / 255  # (H, W)
     sigma = config.sigma * max(image.size) / REFERENCE_PX
     if config.detector == "canny":
-        found = feature.canny(grey, sigma, low_threshold=0.8, high_threshold=0.9, use_quantiles=True).astype(np.float64)
+        found = feature.canny(grey, sigma, low_threshold=config.low, high_threshold=config.high).astype(np.float64)
     else:
         darker = np.maximum(-filters.difference_of_gaussians(grey, sigma, 1.6 * sigma), 0)
         found = darker / max(darker.max(), 1e-6)

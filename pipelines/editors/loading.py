@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from curate.errors import ModelError
 from curate.models import resolve_model
 from pipelines import OWN_PIPELINES, load_symbol
-from pipelines.editors.options import Lora
+from pipelines.editors.options import IpAdapter, Lora
 from pipelines.editors.pickles import safetensors_only
 from pipelines.editors.quantized import quantization_config
 
@@ -44,7 +44,6 @@ def shared_pipeline(config: DiffusersExpert, device: str) -> Any:
 def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     """See the module."""
     import torch
-    from diffusers import DiffusionPipeline
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
@@ -52,20 +51,30 @@ def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     options = {"revision": config.revision, "dtype": getattr(torch, config.dtype), "trust_remote_code": False,
                "use_safetensors": safetensors_only(path, config.pickles)}
     try:
-        index = DiffusionPipeline.load_config(path, revision=config.revision)
+        index = _index(path, config.revision)
         cls = _pipeline_class(config.pipeline or str(index["_class_name"]))
         if config.quantization:
             options["quantization_config"] = quantization_config(config.quantization, index)
-        parts = {name: _component(part, config) for name, part in config.components.items()}
+        parts = {name: _component(part, config) for name, part in config.components.items() if part}
         _check_names(cls, {**config.settings, **parts})
         pipeline = cls.from_pretrained(path, variant=config.variant, **options, **config.settings, **parts)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(f"{config.model}: not a diffusers pipeline that can be loaded: {error}") from error
     _add_adapters(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _place(pipeline, config, device)
     _speed_up(pipeline, config)
     return pipeline
+
+
+def _index(path: str, revision: str | None) -> dict[str, Any]:
+    """model_index.json: the pipeline's class, and library and class of each component."""
+    from huggingface_hub import hf_hub_download
+
+    name = "model_index.json"
+    file = Path(path, name) if Path(path).is_dir() else Path(hf_hub_download(path, name, revision=revision))
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def _pipeline_class(name: str) -> Any:
@@ -107,8 +116,8 @@ def _component(part: Component, config: DiffusersExpert) -> Any:
 
 def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
     """IP-Adapter, LoRAs, and USO's released files."""
-    adapters = [config.ip_adapter] if config.ip_adapter else []
-    for part in (*adapters, *config.loras):
+    adapters: list[IpAdapter | Lora] = [*([config.ip_adapter] if config.ip_adapter else []), *config.loras]
+    for part in adapters:
         if not part.file.endswith(".safetensors") and part.file not in config.pickles:
             raise ModelError(f"{part.model}: {part.file} is a pickle; take the .safetensors file, or name it under "
                              "pickles if you trust it")
@@ -116,6 +125,8 @@ def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
         try:
             if isinstance(part, Lora):
                 pipeline.load_lora_weights(resolve_model(part.model), adapter_name="lora", **named)
+                if not any("lora" in names for names in pipeline.get_list_adapters().values()):
+                    raise ValueError("none of its layers is in this pipeline")
                 pipeline.fuse_lora(lora_scale=part.scale, adapter_names=["lora"])
                 pipeline.unload_lora_weights()
             else:

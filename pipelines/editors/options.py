@@ -83,6 +83,9 @@ class ControlInput(StrictModel):
     detector: Literal["canny", "lineart"] = "canny"
     sigma: float = Field(default=1.5, gt=0)
     """Of the Gaussian that smooths before edges are looked for, in pixels of a 512 px image."""
+    low: float = Field(default=0.1, ge=0, le=1)
+    high: float = Field(default=0.2, ge=0, le=1)
+    """Canny's thresholds on the Sobel gradient of a grey image in [0, 1]; by default OpenCV's usual 100 and 200."""
 
 
 class SizeRule(StrictModel):
@@ -123,6 +126,7 @@ class Speed(StrictModel):
     attention: str | None = None
     """A backend of diffusers' ``set_attention_backend``: flash, _flash_3, sage, _native_cudnn, ..."""
     vae_tiling: bool = False
+    """Decode in tiles with blended seams: less memory, slightly other images."""
 
 
 Offload = Literal["none", "model", "sequential"]

@@ -13,8 +13,8 @@ PRESETS = Path(__file__).parents[2] / "configs" / "experts"
 def with_preset(values: dict[str, Any]) -> dict[str, Any]:
     """The values of the preset named in ``values``, if any, with the other values over them; lists become tuples.
 
-    Mappings are merged, lists are replaced. ValueError for a name that is not there, ConfigError for a file that cannot
-    be read.
+    Mappings are merged, lists are replaced. Another ``model`` than the preset's does not keep its licence. ValueError
+    for a name that is not there, ConfigError for a file that cannot be read.
     """
     name = values.get("preset")
     if name is None:
@@ -25,6 +25,8 @@ def with_preset(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"no preset {name!r}; there are: {there} (or the path of a .yaml file)")
     preset, _ = load_yaml(path)
     above = {key: value for key, value in values.items() if key != "preset"}
+    if above.get("model", preset.get("model")) != preset.get("model"):
+        preset.pop("licence", None)
     return {key: _frozen(value) for key, value in merged(preset, above).items()}
 
 

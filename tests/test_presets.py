@@ -11,6 +11,7 @@ import pytest
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 from curate.interfaces import Expert
+from curate.run.config import load_config
 from pipelines.editors.calls import EditorCall
 from pipelines.editors.presets import PRESETS as PRESET_FOLDER
 from pipelines.editors.presets import merged
@@ -54,6 +55,23 @@ def differs(one: np.ndarray, other: np.ndarray) -> bool:
 
 def test_the_presets_are_those_of_the_folder() -> None:
     assert {file.stem for file in PRESET_FOLDER.glob("*.yaml")} == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", ["flux2-klein", "flux1-kontext", "qwen-image-edit", "uso-paper"])
+def test_a_dataset_config_is_valid_and_opens_with_what_it_takes(name: str) -> None:
+    path = PRESET_FOLDER.parent / f"{name}.yaml"
+    config = load_config(path)
+    opening = path.read_text().split("output:")[0]
+    assert opening.startswith(f"# curate run configs/{name}.yaml")
+    for word in ("# Hardware:", "# Cost:", "# Yield:"):
+        assert word in opening
+    for word in ("Cost", "Yield"):
+        assert "estimate" in opening.split(f"# {word}:")[1].splitlines()[0]
+    licences = [config.captioner.licence if config.captioner else "",  # all told, whatever they are
+                *(expert.licence for expert in config.experts.values())]  # type: ignore[attr-defined]
+    assert all(licences)
+    if name == "flux2-klein":
+        assert all(licence.endswith("Apache-2.0") for licence in licences)
 
 
 @pytest.mark.parametrize("name", STYLIZE)

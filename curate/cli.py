@@ -37,11 +37,25 @@ def seal(
     run_folder: RunFolder,
     rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:` (a run config will do).")] = None,
     overrides: Overrides = None,
+    ids: Annotated[Path | None, typer.Option("--ids", help="Only units in this list (of `curate select`).")] = None,
 ) -> None:
     """Decide again and write the shards again, without any model."""
     from curate.run.command import seal_run
 
-    raise typer.Exit(seal_run(run_folder, rules, tuple(overrides or ())))
+    raise typer.Exit(seal_run(run_folder, rules, tuple(overrides or ()), ids))
+
+
+@app.command()
+def whatif(
+    run_folder: RunFolder,
+    rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:`, as for seal.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="rules.0.min=0.7, or several to try: rules.0.min=[0.6,0.7].")] = None,
+) -> None:
+    """What other rules would keep, from the index alone; without options: each rule left out once."""
+    from curate.steer.whatif import show_whatif
+
+    show_whatif(run_folder, rules, tuple(overrides or ()))
 
 
 @app.command()

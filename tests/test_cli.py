@@ -34,7 +34,8 @@ def options_of(command: object) -> dict[str, set[str]]:
 def test_commands_and_options_are_these_and_no_more() -> None:
     assert options_of(typer.main.get_command(app)) == {
         "run": {"--set", "--dry-run", "--retry-failed"},
-        "seal": {"--rules", "--set"},
+        "seal": {"--rules", "--set", "--ids"},
+        "whatif": {"--rules", "--set"},
         "train": {"--set"},
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "bench": {"--set", "--dry-run"},

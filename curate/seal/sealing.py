@@ -18,8 +18,9 @@ from curate.files import write_advice, write_atomic, write_json
 from curate.records import Unit
 from curate.seal.card import data_card
 from curate.seal.config import SealConfig
+from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.index import build_index, check_accounting
-from curate.seal.judge import ScoreTable, check_columns, count_by, gather_scores, judge
+from curate.seal.judge import Judge, Judged, count_by, gather_scores
 from curate.seal.near_duplicates import NearDuplicateConfig
 from curate.seal.publish import CARD, DATASET_JSON, INDEX, check_replaceable, mend, publish, staging_folder
 from curate.seal.rules import RuleConfig
@@ -54,10 +55,12 @@ class SealReport:
 
 
 def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: NearDuplicateConfig | None = None,
-         config: SealConfig | None = None, scorers: Sequence[tuple[str, str]] = ()) -> SealReport:
+         config: SealConfig | None = None, scorers: Sequence[tuple[str, str]] = (),
+         selected: frozenset[str] | None = None) -> SealReport:
     """Write ``shards/`` of a run anew from what is committed; the former set is replaced as a whole.
 
-    ``scorers``: (name, fingerprint) of the scores to use. Equal inputs give equal bytes. Raises ConfigError for a rule
+    ``scorers``: (name, fingerprint) of the scores to use; ``selected``: ids that may be kept, None = all. Equal inputs
+    give equal bytes. Raises ConfigError for a rule
     on a column nobody gives, StoreError for a damaged candidate, a full disk (the former set stays) or an accounting
     that does not add up.
     """
@@ -65,21 +68,20 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     final = store.paths.shards
     check_replaceable(final)
     units, ledger = store.units(), store.ledger()
-    scores = gather_scores(store, [unit.unit_id for unit in units], scorers)
-    check_columns(scores, rules, near_duplicates)
-    judged = judge(units, ledger, scores, rules, near_duplicates)
-    kept = [unit for unit in units if judged.at[unit.unit_id, "status"] == "kept"]
+    ids = [unit.unit_id for unit in units]
+    scores = gather_scores(store, ids, scorers)
+    facts = facts_of(units, ledger, scores, selected=selected)
+    judged = Judge(facts)(rules, near_duplicates)
+    kept = [unit for unit, keep in zip(units, judged.kept.tolist(), strict=True) if keep]
     build = _builder(store, kept, ledger, scores, config)
     staged = staging_folder(final)
     try:
         mend(final)
         staged.mkdir(parents=True)
         shards, where = _write_all(staged, kept, build, config)
-        index = build_index(units, judged, scores, where)
+        index = build_index(units, judged.table(ids), facts, scores, where)
         check_accounting(units, index, sum(shard.samples for shard in shards))
-        report = SealReport(planned=len(units), kept=len(kept), rejected=count_by(judged, "rejected"),
-                            failed=count_by(judged, "failed"), pending=int((judged["status"] == "pending").sum()),
-                            shards=tuple(shards), folder=final)
+        report = _report(judged, shards, final)
         dataset = _describe(report, index, rules, near_duplicates, config, scores, scorers)
         _write_sidecars(staged, dataset, index, kept)
         publish(final)
@@ -89,6 +91,15 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
         with contextlib.suppress(OSError):
             shutil.rmtree(staged, ignore_errors=True)
     return report
+
+
+def _report(judged: Judged, shards: Sequence[Shard], folder: Path) -> SealReport:
+    counts = judged.counts()
+    by_status = {status: sum(n for verdict, n in counts.items() if verdict.status == status)
+                 for status in ("kept", "pending")}
+    return SealReport(planned=len(judged.codes), kept=by_status["kept"], rejected=count_by(counts, "rejected"),
+                      failed=count_by(counts, "failed"), pending=by_status["pending"], shards=tuple(shards),
+                      folder=folder)
 
 
 def _builder(store: RunStore, kept: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, config: SealConfig,
@@ -140,6 +151,7 @@ def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], 
         "totals": {"planned": report.planned, "kept": report.kept, "rejected": report.rejected,
                    "failed": report.failed, "pending": report.pending},
         "columns": {name: str(index.schema.field(name).type) for name in scores.owners},
+        "owners": dict(scores.owners),
         "scorers": [{"name": name, "fingerprint": fingerprint} for name, fingerprint in scorers],
         "rules": [rule.model_dump(mode="json") for rule in rules],
         "rule_labels": [rule.label for rule in rules],

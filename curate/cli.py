@@ -59,6 +59,18 @@ def whatif(
 
 
 @app.command()
+def label(
+    run_folder: RunFolder,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0: a free one.")] = 0,
+    terminal: Annotated[bool, typer.Option("--terminal", help="In this terminal instead of a page.")] = False,
+) -> None:
+    """Say which triplets are good, on a local page; labels go into RUN/labels.parquet one by one."""
+    from curate.steer.label import label_run
+
+    label_run(run_folder, port=port, terminal=terminal)
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config; see configs/train.")],
     overrides: Overrides = None,

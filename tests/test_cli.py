@@ -36,6 +36,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "run": {"--set", "--dry-run", "--retry-failed"},
         "seal": {"--rules", "--set", "--ids"},
         "whatif": {"--rules", "--set"},
+        "label": {"--port", "--terminal"},
         "train": {"--set"},
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "bench": {"--set", "--dry-run"},

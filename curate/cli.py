@@ -71,6 +71,35 @@ def label(
 
 
 @app.command()
+def calibrate(
+    run_folder: RunFolder,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Default: RUN/labels.parquet.")] = None,
+    precision: Annotated[float, typer.Option("--precision", help="Share of good ones among the kept.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="That the precision is at least so high.")] = 0.95,
+    rules: Annotated[Path | None, typer.Option("--rules", help="Which columns; default: the sealed rules.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/calibrated.yaml.")] = None,
+) -> None:
+    """Thresholds of a wanted precision at the highest yield, from labels; exit code 1 if there are none."""
+    from curate.steer.calibrate import calibrate_run
+
+    raise typer.Exit(calibrate_run(run_folder, labels, rules, out, precision=precision, confidence=confidence))
+
+
+@app.command()
+def select(
+    run_folder: RunFolder,
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/selected.txt.")] = None,
+    max_similarity: Annotated[float, typer.Option(
+        "--max-similarity", help="Cosine above which two targets are near-duplicates.")] = 0.98,
+) -> None:
+    """Choose K of the kept: balanced over styles and subjects, diverse, no near-duplicates."""
+    from curate.steer.select import select as choose
+
+    choose(run_folder, count, out, max_similarity=max_similarity)
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config; see configs/train.")],
     overrides: Overrides = None,

@@ -37,6 +37,8 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "seal": {"--rules", "--set", "--ids"},
         "whatif": {"--rules", "--set"},
         "label": {"--port", "--terminal"},
+        "calibrate": {"--labels", "--precision", "--confidence", "--rules", "--out"},
+        "select": {"--count", "--out", "--max-similarity"},
         "train": {"--set"},
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "bench": {"--set", "--dry-run"},

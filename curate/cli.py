@@ -174,6 +174,19 @@ def verify(
     raise typer.Exit(show_faults(run_folder, deep=deep))
 
 
+@app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories or sealed folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the merged dataset.")],
+    skip_duplicates: Annotated[bool, typer.Option(
+        "--skip-duplicates", help="Take units that stand in several from the first; else they are refused.")] = False,
+) -> None:
+    """Several runs into one sealed dataset; near-duplicates and the split are judged over all of them."""
+    from curate.trust.merge import merge as merge_runs
+
+    merge_runs(runs, out, skip_duplicates=skip_duplicates)
+
+
 @zoo.command("list")
 def zoo_list() -> None:
     """The models that ship, with their sizes."""

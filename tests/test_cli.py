@@ -45,6 +45,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "stats": {"--json"},
         "report": set(),
         "verify": {"--deep"},
+        "merge": {"--out", "--skip-duplicates"},
         "zoo list": set(),
         "zoo build": {"--out", "--work"},
         "zoo eval": {"--write"},

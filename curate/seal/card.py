@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from curate.records import Unit
 
@@ -19,7 +19,20 @@ dataset = ray.data.read_webdataset("{first}", decoder=None)
 ```'''
 
 
-def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
+class Origin(NamedTuple):
+    """One source image of a kept triplet, and under which terms it came."""
+
+    licence: str
+    attribution: str
+    sha256: str
+
+
+def origins_of(units: Iterable[Unit]) -> set[Origin]:
+    """The different source images of units."""
+    return {Origin(item.licence, item.attribution, item.sha256) for unit in units for item in unit.inputs.values()}
+
+
+def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
     """Markdown with the front matter of a Hugging Face dataset card. ``dataset`` is the content of dataset.json."""
     totals, splits = dataset["totals"], dataset["splits"]
     sizes = ", ".join(f"{name} {s['samples']} in {_count(s['shards'], 'shard')}" for name, s in splits.items())
@@ -31,7 +44,7 @@ def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
         f"**{_count(totals['kept'], 'triplet')}** ({sizes or 'no shards'}), out of {totals['planned']} planned.",
         "## A sample", _members(dataset["members"]),
         "## Load it", LOADING.format(first=first),
-        "## Licences of the source images", _licences(kept),
+        "## Licences of the source images", licence_table(origins),
         "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
         "## What was kept, and why", _outcomes(totals), "Rules, in order:", _rules(dataset),
         "The split is by subject: no subject of a val triplet stands in train.",
@@ -57,12 +70,11 @@ def _members(suffixes: Sequence[str]) -> str:
     return "\n".join(f"* `<id>.{suffix}`: {says.get(suffix, suffix.split('.')[0] + ' image')}" for suffix in suffixes)
 
 
-def _licences(kept: Sequence[Unit]) -> str:
+def licence_table(origins: Iterable[Origin]) -> str:
+    """Markdown: source images by licence and attribution."""
     images: dict[tuple[str, str], set[str]] = {}
-    for unit in kept:
-        for item in unit.inputs.values():
-            key = (item.licence or "not stated", item.attribution or "not stated")
-            images.setdefault(key, set()).add(item.sha256)
+    for one in origins:
+        images.setdefault((one.licence or "not stated", one.attribution or "not stated"), set()).add(one.sha256)
     rows = [f"| {_cell(licence)} | {_cell(attribution)} | {len(images[licence, attribution])} |"
             for licence, attribution in sorted(images)]
     if not rows:

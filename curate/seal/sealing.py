@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ import pyarrow as pa
 from curate.errors import StoreError
 from curate.files import write_advice, write_atomic, write_json
 from curate.records import Unit
-from curate.seal.card import data_card
+from curate.seal.card import Origin, data_card, origins_of
 from curate.seal.config import SealConfig
 from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.index import build_index, check_accounting
 from curate.seal.judge import Judge, Judged, count_by, gather_scores
 from curate.seal.near_duplicates import NearDuplicateConfig
 from curate.seal.publish import CARD, DATASET_JSON, INDEX, check_replaceable, mend, publish, staging_folder
+from curate.seal.rule_set import RuleSet
 from curate.seal.rules import RuleConfig
 from curate.seal.samples import Members, build_sample, member_suffixes
 from curate.seal.shards import Shard, write_shards
@@ -78,12 +79,14 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     try:
         mend(final)
         staged.mkdir(parents=True)
-        shards, where = _write_all(staged, kept, build, config)
+        shards, where = write_splits(staged, {unit.unit_id: unit.side for unit in kept}, build, config)
         index = build_index(units, judged.table(ids), facts, scores, where)
         check_accounting(units, index, sum(shard.samples for shard in shards))
-        report = _report(judged, shards, final)
-        dataset = _describe(report, index, rules, near_duplicates, config, scores, scorers)
-        _write_sidecars(staged, dataset, index, kept)
+        report = report_of(judged, shards, final)
+        columns = {name: str(index.schema.field(name).type) for name in scores.owners}
+        dataset = describe(report, RuleSet(rules=tuple(rules), near_duplicates=near_duplicates), config,
+                           columns=columns, owners=scores.owners, scorers=scorers)
+        write_sidecars(staged, dataset, index, origins_of(kept))
         publish(final)
     except OSError as error:
         raise StoreError(f"{staged}: cannot be written: {write_advice(error)}") from error
@@ -93,7 +96,8 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     return report
 
 
-def _report(judged: Judged, shards: Sequence[Shard], folder: Path) -> SealReport:
+def report_of(judged: Judged, shards: Sequence[Shard], folder: Path) -> SealReport:
+    """The accounts of what was judged and written."""
     counts = judged.counts()
     by_status = {status: sum(n for verdict, n in counts.items() if verdict.status == status)
                  for status in ("kept", "pending")}
@@ -126,20 +130,21 @@ def _records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {str(k): v for k, v in row.items()} for key, row in zip(frame.index, values, strict=True)}
 
 
-def _write_all(folder: Path, kept: Sequence[Unit], build: Callable[[str], Members], config: SealConfig,
-               ) -> tuple[list[Shard], dict[str, str]]:
+def write_splits(folder: Path, side_of: Mapping[str, str], build: Callable[[str], Members], config: SealConfig,
+                 ) -> tuple[list[Shard], dict[str, str]]:
+    """The shards of both splits, and unit_id -> shard name. ``side_of``: kept unit -> split."""
     shards: list[Shard] = []
     where: dict[str, str] = {}
     for split in SPLITS:
-        ids = [unit.unit_id for unit in kept if unit.side == split]
+        ids = [unit_id for unit_id, side in side_of.items() if side == split]
         written, places = write_shards(folder, split, ids, build, config)
         shards += written
         where |= places
     return shards, where
 
 
-def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], near: NearDuplicateConfig | None,
-              config: SealConfig, scores: ScoreTable, scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def describe(report: SealReport, rules: RuleSet, config: SealConfig, *, columns: Mapping[str, str],
+             owners: Mapping[str, str], scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The content of dataset.json, without the checksums of its neighbours."""
     splits = {split: [s for s in report.shards if s.split == split] for split in SPLITS}
     return {
@@ -150,19 +155,18 @@ def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], 
                            "bytes": sum(s.bytes for s in shards)} for split, shards in splits.items() if shards},
         "totals": {"planned": report.planned, "kept": report.kept, "rejected": report.rejected,
                    "failed": report.failed, "pending": report.pending},
-        "columns": {name: str(index.schema.field(name).type) for name in scores.owners},
-        "owners": dict(scores.owners),
+        "columns": dict(columns),
+        "owners": dict(owners),
         "scorers": [{"name": name, "fingerprint": fingerprint} for name, fingerprint in scorers],
-        "rules": [rule.model_dump(mode="json") for rule in rules],
-        "rule_labels": [rule.label for rule in rules],
-        "near_duplicates": near.model_dump(mode="json") if near else None,
+        **rules.model_dump(mode="json"),
+        "rule_labels": [rule.label for rule in rules.rules],
         "settings": config.model_dump(mode="json"),
     }
 
 
-def _write_sidecars(folder: Path, dataset: dict[str, Any], index: pa.Table, kept: Sequence[Unit]) -> None:
+def write_sidecars(folder: Path, dataset: dict[str, Any], index: pa.Table, origins: Iterable[Origin]) -> None:
     """Card and index, then dataset.json, which says that the set is whole."""
-    write_atomic(folder / CARD, data_card(dataset, kept).encode())
+    write_atomic(folder / CARD, data_card(dataset, origins).encode())
     write_table(folder / INDEX, index)
     files = {name: (folder / name).read_bytes() for name in (CARD, INDEX)}
     sums = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}

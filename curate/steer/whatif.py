@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate.dataset import SealedFolder
+from curate.errors import ConfigError
 from curate.seal import Judge, indexed_facts
 from curate.steer.variants import variants
 
@@ -44,6 +45,8 @@ def try_rules(path: Path, file: Path | None = None, overrides: tuple[str, ...] =
     nothing is sealed, ConfigError for rules that cannot be.
     """
     sealed = SealedFolder(path)
+    if sealed.dataset.get("rules_differ"):
+        raise ConfigError(f"{path}: merged from datasets of different rules; ask of each of them")
     tried = variants(sealed.dataset, file, overrides)
     columns = set[str]().union(*(variant.rules.columns for variant in tried))
     judge = Judge(indexed_facts(sealed.folder, sealed.dataset, sorted(columns)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -185,6 +185,20 @@ def merge(
     from curate.trust.merge import merge as merge_runs
 
     merge_runs(runs, out, skip_duplicates=skip_duplicates)
+
+
+@app.command()
+def export(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    form: Annotated[Literal["parquet", "shards", "folder", "open_clip", "energon"], typer.Option(
+        "--as", help="parquet: for the Hub; shards: a sealed folder; folder: image files.")] = "parquet",
+    ids: Annotated[Path | None, typer.Option("--ids", help="Only units in this list (of `curate select`).")] = None,
+) -> None:
+    """The kept triplets in the form that another tool reads, with a card that names the licences."""
+    from curate.trust.export import export as write
+
+    write(run_folder, out, form, ids)
 
 
 @zoo.command("list")

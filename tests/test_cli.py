@@ -46,6 +46,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "report": set(),
         "verify": {"--deep"},
         "merge": {"--out", "--skip-duplicates"},
+        "export": {"--as", "--ids"},
         "zoo list": set(),
         "zoo build": {"--out", "--work"},
         "zoo eval": {"--write"},

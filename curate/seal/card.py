@@ -38,7 +38,7 @@ def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
     sizes = ", ".join(f"{name} {s['samples']} in {_count(s['shards'], 'shard')}" for name, s in splits.items())
     first = dataset["shards"][0]["name"] if dataset["shards"] else "train-000000.tar"
     parts = [
-        _front_matter(splits),
+        front_matter({name: f"{name}-*.tar" for name in splits}, "webdataset"),
         "# Style triplets",
         "Each sample is a triplet: the target (`stylized`) shows the subject of `content` in the style of `style`.",
         f"**{_count(totals['kept'], 'triplet')}** ({sizes or 'no shards'}), out of {totals['planned']} planned.",
@@ -46,7 +46,7 @@ def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
         "## Load it", LOADING.format(first=first),
         "## Licences of the source images", licence_table(origins),
         "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
-        "## What was kept, and why", _outcomes(totals), "Rules, in order:", _rules(dataset),
+        "## What was kept, and why", _outcomes(totals), "Rules, in order:", rule_list(dataset),
         "The split is by subject: no subject of a val triplet stands in train.",
         "## Scores", "\n".join(f"* `{name}` ({kind})" for name, kind in dataset["columns"].items()) or "none",
         "## Files", "`dataset.json` lists shards with sizes and sha256; `index.parquet` has a row for every planned "
@@ -55,13 +55,14 @@ def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(splits: Mapping[str, Any]) -> str:
+def front_matter(files: Mapping[str, str], *tags: str) -> str:
+    """What the Hub reads of a card. ``files``: split -> pattern of its files."""
     lines = ["---", "license: other", "task_categories:", "- image-to-image", "tags:", "- style-transfer",
-             "- webdataset"]
-    if splits:
+             *(f"- {tag}" for tag in tags)]
+    if files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
-        for name in splits:
-            lines += [f"  - split: {name}", f"    path: {name}-*.tar"]
+        for split, pattern in files.items():
+            lines += [f"  - split: {split}", f"    path: {pattern}"]
     return "\n".join([*lines, "---"])
 
 
@@ -90,7 +91,8 @@ def _outcomes(totals: Mapping[str, Any]) -> str:
     return "\n".join(["| outcome | units |", "|---|---|", *(f"| {_cell(name)} | {n} |" for name, n in rows)])
 
 
-def _rules(dataset: Mapping[str, Any]) -> str:
+def rule_list(dataset: Mapping[str, Any]) -> str:
+    """Markdown: the rules by number."""
     lines = [f"{i}. `{label}`" for i, label in enumerate(dataset["rule_labels"], 1)]
     near = dataset["near_duplicates"]
     if near:

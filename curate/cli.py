@@ -175,6 +175,29 @@ def verify(
 
 
 @app.command()
+def explain(
+    run_folder: RunFolder,
+    unit: Annotated[str, typer.Argument(metavar="ID", help="A unit id, its beginning, or its number in the plan.")],
+    regenerate: Annotated[bool, typer.Option("--regenerate", help="Make it again and compare.")] = False,
+) -> None:
+    """Sources, models, prompts, seeds, scores and margins of one unit; exit code 1 if it comes out differently."""
+    from curate.trust.explain import explain as explain_unit
+
+    raise typer.Exit(explain_unit(run_folder, unit, regenerate=regenerate))
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run directory or sealed folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+) -> None:
+    """Differences in config, models, units, verdicts, scores and bytes; exit code 1 if there are any."""
+    from curate.trust.diff import diff as show_diff
+
+    raise typer.Exit(show_diff(first, second))
+
+
+@app.command()
 def merge(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories or sealed folders.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged dataset.")],
@@ -199,6 +222,14 @@ def export(
     from curate.trust.export import export as write
 
     write(run_folder, out, form, ids)
+
+
+@app.command()
+def doctor() -> None:
+    """What works here and what does not, with the fix: versions, GPU, Ray, disk, hub, compact models."""
+    from curate.trust.doctor import doctor as examine
+
+    raise typer.Exit(examine())
 
 
 @zoo.command("list")

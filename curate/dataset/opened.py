@@ -15,7 +15,7 @@ from PIL import Image
 from curate.dataset.sealed import SealedFolder
 from curate.dataset.showing import draw_cards
 from curate.errors import StoreError
-from curate.images import decode
+from curate.images import decode, encode
 from curate.interfaces import ROLES
 from curate.store import RunStore
 
@@ -40,7 +40,7 @@ class Triplet:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
-        return bytes(draw_cards([self], columns=1)._repr_png_())
+        return encode(draw_cards([self], columns=1))
 
 
 class Dataset:
@@ -81,9 +81,12 @@ class Dataset:
         unit_id = self.ids[which] if isinstance(which, int) else which
         row = self.frame.loc[unit_id]
         scores = {name: float(row[name]) for name in self._sealed.dataset["columns"]}
-        text = {name: str(row[name]) for name in ("caption", "style_caption", "subject", "layout", "split", "status",
-                                                  "reason")}
-        return Triplet(unit_id=unit_id, style_name=str(row["style"]), scores=scores, **text, **self._images(unit_id))
+        images = self._images(unit_id)
+        return Triplet(
+            unit_id=unit_id, content=images["content"], style=images["style"], stylized=images["stylized"],
+            caption=str(row["caption"]), style_caption=str(row["style_caption"]), subject=str(row["subject"]),
+            style_name=str(row["style"]), layout=str(row["layout"]), split=str(row["split"]),
+            status=str(row["status"]), reason=str(row["reason"]), scores=scores)
 
     def _images(self, unit_id: str) -> dict[str, Image.Image]:
         if unit_id in self._sealed.shard_of:

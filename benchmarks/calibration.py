@@ -1,9 +1,10 @@
 """Does `curate calibrate` keep its word on emoji ground truth? `python benchmarks/calibration.py [--scores FILE]`
 
 A pool of triplets whose truth is known (70 % good, six faults; curate/zoo/truth_labels.py) is scored by the scorers of
-the quick start and cut in two halves. 200 times: labels for some triplets of the first half, thresholds from them, and
-then the true precision of those thresholds on the second half, which no calibration sees. Beside it stands the best
-that the same search finds when it knows the truth of the whole second half.
+the quick start. 200 times: the pool is cut in two halves at random; some triplets of the first are labelled with the
+truth, thresholds for the columns of configs/rules/matrix.yaml come from these labels, and their true precision and
+yield from the second half, which the calibration did not see. Beside it stands the highest yield that the same search
+finds, every side moved to its best place afterwards, when it knows the truth of the whole pool.
 Bars: precision 0.95 is met in >= 95 % of the calibrations, yield within 10 % of the best. Exit code 1 if missed with
 the largest number of labels.
 """
@@ -19,20 +20,22 @@ import pandas as pd
 import torch
 
 from curate.run.config import DEFAULT_CONFIG, load_config
-from curate.steer.peeling import paste, peel
+from curate.seal import changed_rules
+from curate.steer.peeling import peel
 from curate.steer.sides import Sides, inside
-from curate.steer.thresholds import FEWEST, find_thresholds
+from curate.steer.thresholds import FEWEST, SEARCHING, find_thresholds
 from curate.zoo.data import load_emoji
 from curate.zoo.truth_labels import LabelledTriplet, draw_labelled
 
 SEED = 20_000_033  # no training uses it
 PRECISION, CONFIDENCE = 0.95, 0.95
+MATRIX = Path(__file__).parents[1] / "configs" / "rules" / "matrix.yaml"
 
 
 def score(pool: list[LabelledTriplet]) -> pd.DataFrame:
-    """The columns that the quick start's rules ask for, ``layout``, ``good`` and ``fault``; a row a triplet."""
+    """The columns of the matrix, ``layout``, ``good`` and ``fault``; a row a triplet."""
     config = load_config(DEFAULT_CONFIG)
-    ruled = {rule.column for rule in config.rules}
+    ruled = changed_rules({}, MATRIX).columns
     columns: dict[str, np.ndarray] = {}
     triplets = [one.triplet for one in pool]
     for name, scorer in config.scorers.items():
@@ -49,7 +52,7 @@ def score(pool: list[LabelledTriplet]) -> pd.DataFrame:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--triplets", type=int, default=8000, help="In the pool.")
-    parser.add_argument("--labels", type=int, nargs="+", default=[500, 1000, 2000], help="A calibration has.")
+    parser.add_argument("--labels", type=int, nargs="+", default=[1000, 2000, 4000], help="A calibration has.")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--scores", type=Path, help="Parquet that holds the scored pool, or will.")
     args = parser.parse_args()
@@ -60,22 +63,22 @@ def main() -> int:
         pool = score(draw_labelled(load_emoji(), count=args.triplets, seed=SEED))
         if args.scores:
             pool.to_parquet(args.scores)
-    sides = Sides(load_config(DEFAULT_CONFIG).rules)
+    sides = Sides(changed_rules({}, MATRIX).rules)
     values, good = sides.values(pool), pool["good"].to_numpy(dtype=bool)
-    half = len(pool) // 2
-    here, there = values[half:], good[half:]
-    best = best_that_knows(here, there)
-    now = inside(here, sides.now)
+    best = best_that_knows(values, good)
+    quick = Sides(load_config(DEFAULT_CONFIG).rules)
+    now = inside(quick.values(pool), quick.now)
     print(f"pool of {len(pool)} triplets, {good.mean():.1%} good; quick start's rules: precision "
-          f"{there[now].mean():.1%}, yield {now.mean():.1%}; best that knows the truth: yield {best:.1%}", flush=True)
-    met = [resample(values[:half], good[:half], here, there, labels, args.resamples, best) for labels in args.labels]
+          f"{good[now].mean():.1%}, yield {now.mean():.1%}; best that knows the truth: yield {best:.1%}", flush=True)
+    met = [resample(values, good, labels, args.resamples, best) for labels in args.labels]
     return 0 if met[-1] else 1
 
 
 def best_that_knows(values: np.ndarray, good: np.ndarray) -> float:
     """The highest yield of a box of true precision: the search over all of them, and every side in turn moved to its
     best place until nothing moves any more."""
-    boxes = [paste(values, good, box) for box in peel(values, good, fewest=FEWEST)]
+    floor = np.full(values.shape[1], -np.inf)
+    boxes = peel(values, good, fewest=FEWEST, floor=floor)
     enough = [box for box in boxes if good[inside(values, box)].mean() >= PRECISION]
     return max(float(inside(values, loosened(values, good, box)).mean()) for box in enough)
 
@@ -96,28 +99,29 @@ def loosened(values: np.ndarray, good: np.ndarray, box: np.ndarray) -> np.ndarra
             return box
 
 
-def resample(values: np.ndarray, good: np.ndarray, here: np.ndarray, there: np.ndarray, labels: int, times: int,
-             best: float) -> bool:
-    """``values``, ``good``: what may be labelled; ``here``, ``there``: what nobody saw. Whether the bars are met."""
+def resample(values: np.ndarray, good: np.ndarray, labels: int, times: int, best: float) -> bool:
+    """Whether the bars are met with so many labels."""
     rng = np.random.default_rng(labels)
-    kept_word, yields, none = 0, [], 0
+    met, shares, yields = 0, [], []
     for _ in range(times):
-        some = rng.choice(len(good), labels, replace=False)
-        found = find_thresholds(values[some], good[some], rng.random(labels) < 0.5, values, precision=PRECISION,
-                                confidence=CONFIDENCE)
+        order = rng.permutation(len(good))
+        some, unseen = order[:labels], order[len(good) // 2:]
+        found = find_thresholds(values[some], good[some], rng.random(labels) < SEARCHING, values[unseen],
+                                precision=PRECISION, confidence=CONFIDENCE)
         if found.thresholds is None:
-            none += 1
-            kept_word += 1  # nothing was promised
             continue
-        kept = inside(here, found.thresholds)
-        kept_word += bool(there[kept].mean() >= PRECISION)
-        yields.append(float(kept.mean()))
+        kept = unseen[inside(values[unseen], found.thresholds)]
+        shares.append(float(good[kept].mean()))
+        met += shares[-1] >= PRECISION
+        yields.append(len(kept) / len(unseen))
+    none = times - len(yields)
     mean = float(np.mean(yields)) if yields else 0.0
-    met = kept_word >= 0.95 * times and mean >= 0.9 * best and none == 0
-    print(f"{labels:5d} labels: precision {PRECISION:g} met in {kept_word / times:.1%} of {times} (bar 95 %), "
-          f"no thresholds in {none}; yield {mean:.1%} on average, {mean / best:.1%} of the best (bar 90 %): "
-          f"{'met' if met else 'MISSED'}", flush=True)
-    return met
+    passed = bool(met >= 0.95 * times and mean >= 0.9 * best)
+    print(f"{labels:5d} labels: precision {PRECISION:g} met in {met} of {times} (bar 95 %), missed in "
+          f"{len(yields) - met} (at worst {min(shares, default=0):.3f}), said to need more labels in {none}; yield "
+          f"{mean:.1%} on average, {mean / best:.1%} of the best (bar 90 %): {'met' if passed else 'MISSED'}",
+          flush=True)
+    return passed
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,10 @@ from typer.testing import CliRunner
 from curate.cli import app
 from curate.errors import ConfigError
 from curate.seal import RuleConfig, decide, seal
-from curate.seeds import uniform
 from curate.steer.bounds import interval, labels_needed, lower_bound
 from curate.steer.calibrate import calibrate_run
 from curate.steer.labels import Label, write_labels
-from curate.steer.peeling import paste, peel
+from curate.steer.peeling import peel
 from curate.steer.sides import Sides, inside, rounded
 from curate.steer.thresholds import find_thresholds
 from curate.store import RunStore
@@ -63,20 +63,32 @@ def test_a_box_keeps_exactly_what_its_rules_keep() -> None:
         box = rounded(np.where(rng.random(4) < 0.2, -np.inf, rng.normal(-0.5, 0.5, 4)))
         box[1] = min(box[1], -box[0])  # max of "a" above its min
         passed = decide(frame, [rule for rule in sides.with_thresholds(box) if rule]).table["verdict"] == "pass"
-        dropped = frame["a"].isna() if np.isinf(box[:2]).all() else np.zeros(500, dtype=bool)
+        dropped = frame["a"].isna() if np.isinf(box[:2]).all() else np.zeros(500, dtype=bool)  # see guarded
         assert np.array_equal(inside(sides.values(frame), box), passed & ~dropped)
 
 
-def test_peeling_finds_the_faulty_sides_and_pasting_gives_back_what_costs_nothing() -> None:
+def test_peeling_finds_the_faulty_sides() -> None:
     frame, good = pool(2000)
-    values = Sides(RULES).values(frame)
-    boxes = peel(values, good, fewest=10)
-    shares = [good[inside(values, box)].mean() for box in boxes]
-    assert np.isneginf(boxes[0]).all() and shares[0] == good.mean() and shares[-1] > 0.97
-    for box in boxes[1::5]:
-        loose = paste(values, good, box)
-        assert (loose <= box).all() and inside(values, loose).sum() >= inside(values, box).sum()
-        assert (inside(values, loose) & ~good).sum() == (inside(values, box) & ~good).sum()
+    frame["noise"] = np.random.default_rng(5).normal(size=2000).astype(np.float32)
+    values = Sides((*RULES, RuleConfig(column="noise", min=0.0))).values(frame)
+    boxes = peel(values, good, fewest=10, floor=np.full(4, -np.inf))
+    yields = np.array([inside(values, box).mean() for box in boxes])
+    shares = np.array([good[inside(values, box)].mean() for box in boxes])
+    assert np.isneginf(boxes[0]).all() and shares[0] == good.mean() and (np.diff(yields) < 0).all()
+    assert all((after >= before).all() for before, after in itertools.pairwise(boxes))  # nested
+    middle = int(np.argmin(np.abs(yields - 0.6)))
+    assert shares[middle] > 0.93 and np.isneginf(boxes[middle]).tolist() == [False, False, False, True]
+
+
+def test_rules_that_are_left_out_let_no_unit_without_a_number_in() -> None:
+    frame, _ = pool(500)
+    frame.loc[::17, "a"] = np.nan
+    sides = Sides(RULES)
+    values, free = sides.values(frame), np.full(3, -np.inf)
+    rules = [rule for rule in sides.with_thresholds(sides.guarded(free, values)) if rule]
+    assert [rule.column for rule in rules] == ["a"]  # b and c have all their numbers and are not needed
+    passed = decide(frame, rules).table["verdict"] == "pass"
+    assert np.array_equal(passed, inside(values, free)) and passed.sum() == frame["a"].notna().sum()
 
 
 def test_the_promise_is_kept_where_nobody_labelled() -> None:
@@ -95,7 +107,7 @@ def test_the_promise_is_kept_where_nobody_labelled() -> None:
 
 
 def test_the_same_labels_for_choosing_and_bounding_would_break_it() -> None:
-    """Of noise columns: the best box looks good on the labels that chose it, and the testing half is not fooled."""
+    """Of noise columns: the best box looks good on the labels that chose it, and the testing part is not fooled."""
     rng = np.random.default_rng(0)
     passed = 0
     for _ in range(20):
@@ -166,6 +178,29 @@ def test_scores_that_know_nothing_are_not_cured_by_labels(tmp_path: Path, capsys
     assert "other scorers, experts or a lower precision may" in " ".join(capsys.readouterr().out.split())
 
 
+def test_after_a_cascade_thresholds_are_only_tightened(tmp_path: Path) -> None:
+    frame, good = pool(600, skill=3.0)
+    units = [replace(u, layout="preserved", subject="", side="train") for u in make_units(600)]
+    store = RunStore.create(tmp_path / "run", {"config": {}}, units, 200)
+    strict = (RuleConfig(column="a", min=0.123456789), RuleConfig(column="b", max=5.0))
+    for block in store.blocks():
+        store.commit_candidates(make_work(block))
+        store.commit_scores("s", "1", block, {u.unit_id: {"a": float(frame["a"][u.index])} for u in block.units})
+        store.commit_scores("dear", "1", block, {u.unit_id: {"b": float(frame["b"][u.index])} for u in block.units
+                                                 if frame["a"][u.index] >= 0.2})
+    seal(store, rules=strict, scorers=[("s", "1"), ("dear", "1")])
+    labels, out = tmp_path / "labels.parquet", tmp_path / "new.yaml"
+    write_labels(labels, [Label(u.unit_id, bool(good[u.index])) for u in units])
+    with pytest.raises(ConfigError, match="pass the rules as far as they are scored"):
+        calibrate_run(store.root, labels, None, out, precision=0.8, confidence=0.9)  # a from 0.123 to 0.2 was skipped
+    strict = (RuleConfig(column="a", min=0.25), strict[1])
+    seal(store, rules=strict, scorers=[("s", "1"), ("dear", "1")])
+    assert calibrate_run(store.root, labels, None, out, precision=0.6, confidence=0.9) == 0
+    rules = [RuleConfig.model_validate(rule) for rule in yaml.safe_load(out.read_text())["rules"]]
+    assert {rule.column: rule.min for rule in rules}["a"] >= 0.25
+    assert seal(store, rules=rules, scorers=[("s", "1"), ("dear", "1")]).pending == 0
+
+
 def test_what_cannot_be_calibrated_is_refused(labelled: tuple[RunStore, np.ndarray], tmp_path: Path) -> None:
     store, _ = labelled
     strange = tmp_path / "strange.parquet"
@@ -181,8 +216,3 @@ def test_what_cannot_be_calibrated_is_refused(labelled: tuple[RunStore, np.ndarr
     file.write_text("rules: [{column: z, min: 0}]\n")
     with pytest.raises(ConfigError, match="no scorer of this run gives 'z'"):
         calibrate_run(store.root, None, file, None, precision=0.95, confidence=0.95)
-
-
-def test_halves_are_a_property_of_the_unit() -> None:
-    sides = [uniform("calibrate", u.unit_id) < 0.5 for u in make_units(200)]
-    assert 70 < sum(sides) < 130

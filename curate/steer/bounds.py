@@ -12,6 +12,14 @@ def lower_bound(good: int, n: int, confidence: float) -> float:
     return float(beta.ppf(1 - confidence, good, n - good + 1)) if good else 0.0
 
 
+def most_bad(n: int, wanted: float, confidence: float) -> int:
+    """How many of n labels may be bad so that the lower bound is at least ``wanted``; -1 when not even none may."""
+    bad = max(0, int(binom.ppf(1 - confidence, n, 1 - wanted))) + 1
+    while bad >= 0 and lower_bound(n - bad, n, confidence) < wanted:
+        bad -= 1
+    return bad
+
+
 def interval(good: int, n: int, confidence: float) -> tuple[float, float]:
     """Two-sided: half of what is left over on either side."""
     tail = (1 - confidence) / 2

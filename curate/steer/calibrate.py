@@ -21,8 +21,8 @@ from curate.seal import Facts, RuleConfig, changed_rules, indexed_facts
 from curate.seeds import uniform
 from curate.steer.bounds import interval
 from curate.steer.labels import FILE, Label, last_labels, read_labels
-from curate.steer.sides import Bools, Sides, inside
-from curate.steer.thresholds import Count, Found, find_thresholds
+from curate.steer.sides import Bools, Floats, Sides, inside
+from curate.steer.thresholds import SEARCHING, Count, Found, find_thresholds
 from curate.store import RunPaths
 
 OUT = "calibrated.yaml"
@@ -58,13 +58,17 @@ class Calibration:
     strangers: int
     """Labels of units that are not here or were not made."""
     unscored: int
-    """Made units that some scorer has not seen: they count as not kept."""
+    """Made units that some scorer has not seen, because a cascade spared it: thresholds are only tightened then."""
     styles: list[StyleCount]
 
 
 def calibrate(facts: Facts, unit_ids: Sequence[str], styles: Sequence[str], labels: Sequence[Label],
               rules: Sequence[RuleConfig], *, precision: float, confidence: float) -> Calibration:
-    """New thresholds for ``rules``. ConfigError when there is nothing to calibrate with."""
+    """New thresholds for ``rules``. ConfigError when there is nothing to calibrate with.
+
+    Units that a cascade spared a scorer broke a rule as it stands. Were that rule loosened, they would be scored and
+    perhaps kept, and no label spoke for their like; so with such units no threshold gets looser than it is.
+    """
     sides = Sides(rules)
     made = facts.is_made
     values = sides.values(facts.frame)
@@ -75,17 +79,30 @@ def calibrate(facts: Facts, unit_ids: Sequence[str], styles: Sequence[str], labe
         raise ConfigError("none of the labels is of a triplet that was made here")
     at = np.array([position[label.unit_id] for label in mine])
     good = np.array([label.good for label in mine], dtype=bool)
-    searching = np.array([uniform("calibrate", label.unit_id) < 0.5 for label in mine], dtype=bool)
+    searching = np.array([uniform("calibrate", label.unit_id) < SEARCHING for label in mine], dtype=bool)
     population = values[made]
-    found = find_thresholds(values[at], good, searching, population, precision=precision, confidence=confidence)
-    box = sides.now if found.thresholds is None else found.thresholds
+    floor = _floor(sides, values[made & (facts.unseen >= 0)])
+    found = find_thresholds(values[at], good, searching, population, precision=precision, confidence=confidence,
+                            floor=floor)
+    box = sides.now if found.thresholds is None else sides.guarded(found.thresholds, population)
     within = inside(values[at], sides.now)
     return Calibration(
-        found=found, rules=[] if found.thresholds is None else sides.with_thresholds(found.thresholds),
+        found=found, rules=[] if found.thresholds is None else sides.with_thresholds(box),
         share=float(inside(population, box).mean()), now=Count(int((within & good).sum()), int(within.sum())),
         now_share=float(inside(population, sides.now).mean()), labels=Count(int(good.sum()), len(mine)),
         strangers=len(said) - len(mine), unscored=int((made & (facts.unseen >= 0)).sum()),
         styles=_by_style(mine, [styles[i] for i in at], inside(values[at], box), confidence))
+
+
+def _floor(sides: Sides, unscored: Floats) -> Floats | None:
+    """The rules' own thresholds where units (values (N, S)) wait for scores; None where none do."""
+    if not len(unscored):
+        return None
+    waiting = int(inside(np.where(np.isneginf(unscored), np.inf, unscored), sides.now).sum())
+    if waiting:
+        raise ConfigError(f"{waiting} triplets pass the rules as far as they are scored: `curate run` scores the rest, "
+                          "then calibrate")
+    return sides.now
 
 
 def _by_style(labels: Sequence[Label], styles: Sequence[str], kept: Bools, confidence: float) -> list[StyleCount]:
@@ -127,7 +144,7 @@ def _yaml(made: Calibration, precision: float, confidence: float) -> str:
     tested = made.found.tested
     rules: list[dict[str, Any]] = [rule.model_dump(mode="json", exclude_defaults=True) for rule in made.rules if rule]
     about = [f"curate calibrate: precision {precision:g} with confidence {confidence:g}",
-             f"{tested.good} of {tested.n} kept labels of the testing half are good; precision at least "
+             f"{tested.good} of {tested.n} kept labels of the testing part are good; precision at least "
              f"{made.found.bound:.4f}", f"keeps {made.share:.1%} of what was made (before: {made.now_share:.1%})"]
     return "".join(f"# {line}\n" for line in about) + yaml.safe_dump({"rules": rules}, sort_keys=False, width=110)
 
@@ -141,8 +158,8 @@ def _show(made: Calibration, template: Sequence[RuleConfig], precision: float, c
     say(f"{made.labels.n} labels, {made.labels.good} good ({made.labels.share:.1%})"
         + (f"; {made.strangers} more are of triplets that are not here" if made.strangers else ""))
     if made.unscored:
-        say(f"{made.unscored} made triplets lack a scorer's numbers (a cascade spared it) and count as not kept: "
-            "looser rules would leave them pending until `curate run` scores them")
+        say(f"{made.unscored} made triplets lack a scorer's numbers (a cascade spared it), so thresholds are only "
+            "tightened; after `curate run` with `cascade: []` they may get looser too")
     low, high = interval(made.now.good, made.now.n, confidence) if made.now.n else (0.0, 1.0)
     say(f"rules of now: keep {made.now_share:.1%}, precision {made.now.share:.1%} [{low:.1%}, {high:.1%}] on "
         f"{made.now.n} kept labels")
@@ -151,14 +168,15 @@ def _show(made: Calibration, template: Sequence[RuleConfig], precision: float, c
     else:
         tested = made.found.tested
         say(f"new rules: keep {made.share:.1%}, precision {tested.share:.1%}, at least {made.found.bound:.1%} with "
-            f"{confidence:.0%} confidence ({tested.good} of {tested.n} kept labels of the testing half)")
+            f"{confidence:.0%} confidence ({tested.good} of {tested.n} kept labels of the testing part)")
         console.print(_thresholds(made, template))
     if made.styles:
+        say("styles with bad ones among the kept labels (* = surely below the precision):")
         console.print(_styles(made.styles, precision))
 
 
 def _shortfall(found: Found, precision: float, confidence: float) -> str:
-    tried = f"{found.tested.good} of {found.tested.n} kept labels of the testing half are good"
+    tried = f"{found.tested.good} of {found.tested.n} kept labels of the testing part are good"
     if found.more_labels is None:
         return (f"no thresholds of these columns reach a precision of {precision:g} (the surest: {tried}): more labels "
                 "will not change that, other scorers, experts or a lower precision may")
@@ -179,8 +197,7 @@ def _bounds(rule: RuleConfig) -> str:
 
 
 def _styles(styles: Sequence[StyleCount], precision: float) -> Table:
-    table = Table(box=None, pad_edge=False, title_justify="left",
-                  title="styles with bad ones among the kept labels (* = surely below the precision)")
+    table = Table(box=None, pad_edge=False)
     for name in ("style", "good", "of", "precision"):
         table.add_column(name, justify="left" if name == "style" else "right")
     table.add_column("faults")

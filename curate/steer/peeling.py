@@ -1,8 +1,9 @@
-"""Boxes that hold more and more of the good: the peeling and pasting of PRIM (Friedman and Fisher, Bump hunting in
-high-dimensional data, Statistics and Computing 9, 1999).
+"""Boxes that hold more and more of the good: the peeling of PRIM (Friedman and Fisher, Bump hunting in high-dimensional
+data, Statistics and Computing 9, 1999).
 
-Peeling cuts, again and again, the thin slice off one side in which the share of bad ones is highest. Pasting then gives
-back to each box what it can have without taking in one more bad one.
+Peeling cuts, again and again, the thin slice off one side in which the share of bad ones is highest. PRIM's second
+part, pasting back what costs nothing, is left out: on emoji truth it fitted boxes to the labels and made them worse on
+others (precision at a yield of 40 %, from 500 labels: 0.948 with it, 0.962 without; from 4,000 no difference).
 """
 
 from __future__ import annotations
@@ -11,66 +12,47 @@ import numpy as np
 
 from curate.steer.sides import Bools, Floats, inside
 
-SLICE = 0.03
-"""Share of what is inside that one peel takes away."""
-DOUBT = 4.0
-"""Slices are small, so the share of bad in one is drawn towards the overall share as if so many more were in it."""
+SLICE = 0.05
+"""Share of what is inside that one peel takes away. Thinner slices hold too few labels to choose between sides."""
+STEPS = 4
+"""Boxes on the way from one peel to the next: the choice is made by slices, a threshold can stand in between."""
 
 
-def peel(values: Floats, good: Bools, *, fewest: int) -> list[Floats]:
-    """Thresholds (S,) of boxes from all-embracing to strict, for N labelled units with ``values`` (N, S).
+def peel(values: Floats, good: Bools, *, fewest: int, floor: Floats) -> list[Floats]:
+    """Thresholds (S,) of nested boxes from ``floor`` (the loosest that is allowed) to strict, for N labelled units with
+    ``values`` (N, S).
 
-    Ends when no bad one is left inside or fewer than ``fewest`` units are.
+    Ends when no bad one is left inside or no more than ``fewest`` units are.
     """
-    thresholds = np.full(values.shape[1], -np.inf)
-    boxes = [thresholds]
+    boxes = [floor]
     while True:
-        within = inside(values, thresholds)
-        bad = int((within & ~good).sum())
-        if bad == 0 or within.sum() <= fewest:
+        within = inside(values, boxes[-1])
+        if not (within & ~good).any() or within.sum() <= fewest:
             return boxes
         cuts = [_slice(values[within, side], good[within]) for side in range(values.shape[1])]
-        best = max((cut for cut in cuts if cut), default=None)
+        best = max((cut for cut in cuts if cut), default=None, key=lambda cut: cut[0])
         if best is None:
             return boxes
-        side = cuts.index(best)
-        thresholds = thresholds.copy()
-        thresholds[side] = best[1]
-        boxes.append(thresholds)
+        for threshold in best[1]:
+            box = boxes[-1].copy()
+            box[cuts.index(best)] = threshold
+            boxes.append(box)
 
 
-def _slice(values: Floats, good: Bools) -> tuple[float, float] | None:
-    """(share of bad in the lowest slice, threshold above it); None when the side cannot be cut."""
+def _slice(values: Floats, good: Bools) -> tuple[float, list[float]] | None:
+    """Share of bad ones in the lowest slice, and rising thresholds up to the one above it; None when the side cannot be
+    cut, or only to nothing."""
     finite = np.sort(values[np.isfinite(values)])
-    place = max(1, round(SLICE * len(values)))
-    if len(finite) < place:
+    size = max(1, round(SLICE * len(values)))
+    if len(finite) < size:
         return None
-    last = finite[place - 1]
-    above = finite[finite > last]
-    threshold = float((last + above[0]) / 2) if len(above) else float(np.nextafter(last, np.inf))
-    cut = values < threshold
-    if cut.all():
-        return None
-    prior = float((~good).mean())
-    return (float((cut & ~good).sum()) + DOUBT * prior) / (float(cut.sum()) + DOUBT), threshold
+    places = sorted({max(1, round(size * step / STEPS)) for step in range(1, STEPS + 1)})
+    thresholds = sorted({_above(finite, float(finite[place - 1])) for place in places})
+    cut = values < thresholds[-1]
+    return None if cut.all() else (float((~good[cut]).mean()), thresholds)
 
 
-def paste(values: Floats, good: Bools, thresholds: Floats) -> Floats:
-    """The box, each side in turn loosened to half-way before the first bad one that it would let in."""
-    pasted = thresholds.copy()
-    fails = values < pasted
-    count = fails.sum(axis=1) + np.where((values > -np.inf).all(axis=1), 0, values.shape[1] + 1)
-    for side in range(values.shape[1]):
-        alone = fails[:, side] & (count == 1)  # outside by this side and by no other
-        bad = values[alone & ~good, side]
-        if len(bad):
-            first = bad.max()
-            within = values[(count - fails[:, side] == 0) & (values[:, side] > first), side]
-            loose = (first + within.min()) / 2 if len(within) else np.nextafter(first, np.inf)
-            pasted[side] = min(pasted[side], loose)
-        else:
-            pasted[side] = -np.inf
-        now = values[:, side] < pasted[side]
-        count += now.astype(np.int64) - fails[:, side]
-        fails[:, side] = now
-    return pasted
+def _above(ordered: Floats, value: float) -> float:
+    """Half-way to the next greater number."""
+    rest = ordered[np.searchsorted(ordered, value, side="right"):]
+    return float((value + rest[0]) / 2) if len(rest) else float(np.nextafter(value, np.inf))

@@ -59,18 +59,32 @@ class Sides:
         return np.array([float(np.float32(sign * bound)) for bound, sign in bounds if bound is not None])
 
     def with_thresholds(self, thresholds: Floats) -> list[RuleConfig | None]:
-        """Each rule with these thresholds; None for one none of whose bounds holds anything back."""
+        """Each rule with these thresholds; None for one none of whose bounds holds anything back. A threshold that is
+        the rule's own keeps all its digits."""
         found: list[RuleConfig | None] = []
         for i, rule in enumerate(self.rules):
-            mine = {sign: sign * float(t) for (of, sign), t in zip(self.sides, thresholds, strict=True)
-                    if of == i and np.isfinite(t)}
-            changes = {"min": _short(mine.get(1)), "max": _short(mine.get(-1))}
-            found.append(RuleConfig.model_validate({**rule.model_dump(), **changes}) if mine else None)
+            changes: dict[str, float | None] = {"min": None, "max": None}
+            for (of, sign), new, old in zip(self.sides, thresholds.tolist(), self.now.tolist(), strict=True):
+                key = "min" if sign > 0 else "max"
+                if of == i and np.isfinite(new):
+                    changes[key] = getattr(rule, key) if new == old else _short(sign * new)
+            moved = {**rule.model_dump(), **changes}
+            found.append(RuleConfig.model_validate(moved) if any(b is not None for b in changes.values()) else None)
+        return found
+
+    def guarded(self, thresholds: Floats, population: Floats) -> Floats:
+        """(S,) the same box, but a side without a threshold whose number some units of ``population`` (M, S) lack gets
+        one below all numbers: a rule that is left out would let those pass."""
+        found = thresholds.copy()
+        for side in np.flatnonzero(np.isneginf(thresholds) & np.isneginf(population).any(axis=0)).tolist():
+            numbers = population[np.isfinite(population[:, side]), side]
+            lowest = float(numbers.min()) if len(numbers) else 0.0
+            found[side] = rounded(np.array([lowest - 1e-3 * max(1.0, abs(lowest))]))[0]
         return found
 
 
-def _short(bound: float | None) -> float | None:
-    return None if bound is None else float(f"{bound:.{DIGITS}g}")
+def _short(bound: float) -> float:
+    return float(f"{bound:.{DIGITS}g}")
 
 
 def rounded(thresholds: Floats) -> Floats:

@@ -21,7 +21,7 @@ from curate.steer.calibrate import calibrate_run
 from curate.steer.labels import Label, write_labels
 from curate.steer.peeling import peel
 from curate.steer.sides import Sides, inside, rounded
-from curate.steer.thresholds import find_thresholds
+from curate.steer.thresholds import counted, find_thresholds
 from curate.store import RunStore
 from tests.runs import make_units, make_work
 
@@ -106,13 +106,23 @@ def test_the_promise_is_kept_where_nobody_labelled() -> None:
     assert met >= 18 and np.mean(shares) > 0.5
 
 
-def test_the_same_labels_for_choosing_and_bounding_would_break_it() -> None:
-    """Of noise columns: the best box looks good on the labels that chose it, and the testing part is not fooled."""
+def test_labels_that_chose_do_not_judge() -> None:
+    frame, good = pool(1200)
+    values, searching = Sides(RULES).values(frame), np.arange(1200) % 5 < 2
+    found = find_thresholds(values, good, searching, values, precision=0.9, confidence=0.95)
+    assert found.thresholds is not None
+    assert found.tested == counted(values[~searching], good[~searching], found.thresholds)
+    assert found.bound == pytest.approx(lower_bound(found.tested.good, found.tested.n, 0.95)) and found.bound >= 0.9
+    worse = good & (searching | (np.arange(1200) % 5 > 2))  # a third of the testing labels turn bad
+    assert find_thresholds(values, worse, searching, values, precision=0.9, confidence=0.95).thresholds is None
+
+
+def test_noise_is_not_sold_as_knowledge() -> None:
     rng = np.random.default_rng(0)
     passed = 0
     for _ in range(20):
         values, good = rng.normal(size=(300, 4)), rng.random(300) < 0.9
-        found = find_thresholds(values, good, rng.random(300) < 0.5, values, precision=0.95, confidence=0.95)
+        found = find_thresholds(values, good, rng.random(300) < 0.4, values, precision=0.95, confidence=0.95)
         passed += found.thresholds is not None
     assert passed <= 3
 

@@ -106,8 +106,9 @@ def test_diff_names_rules_verdicts_and_nothing_else(made: Path, tmp_path: Path) 
     copy = Path(shutil.copytree(made, tmp_path / "run"))
     seal_run(copy, None, ("rules.0.max=0.5", "rules.0.layout=null", "rules.0.reason=a copy"))
     lines = list(differences(made, copy))
-    assert "config.rules.0.max: 0.6 -> 0.5" in lines and "config.rules.0.layout: shifted -> None" in lines
-    assert all(line.startswith(("config.rules", "verdicts: ")) for line in lines)
+    assert "config: rule on copy_paste.alignment [shifted]: <= 0.6 -> (none)" in lines
+    assert "config: rule on copy_paste.alignment: (none) -> <= 0.5 (a copy)" in lines
+    assert all(line.startswith(("config: rule on", "verdicts: ")) for line in lines)
     assert any("kept" in line and "rejected" in line for line in lines)
     result = CliRunner().invoke(app, ["diff", str(made), str(copy)])
     assert result.exit_code == 1 and result.output.splitlines() == lines

@@ -84,7 +84,8 @@ def test_rules_that_cannot_mean_anything_are_refused() -> None:
 
 
 def near_duplicates(ids: list[str], bits: list[int], sources: list[str], *, max_distance: int) -> dict[str, str]:
-    alike = LookAlikes(np.array([b & (2**64 - 1) for b in bits], dtype=np.uint64), max_distance)
+    every = np.ones(len(ids), dtype=bool)
+    alike = LookAlikes(np.array([b & (2**64 - 1) for b in bits], dtype=np.uint64), max_distance, among=every)
     twins = find_twins(alike, pd.factorize(np.array(sources, dtype=object))[0].astype(np.int64), np.arange(len(ids)))
     return {ids[i]: ids[twin] for i, twin in enumerate(twins) if twin >= 0}
 
@@ -131,8 +132,9 @@ def leaking_units(units: list[Unit], bits: dict[str, int], *, max_distance: int 
     ids = [unit.unit_id for unit in units]
     facts = facts_of(units, pd.DataFrame(columns=["status", "stage", "reason"]),
                      ScoreTable(pd.DataFrame(index=ids), {}, {}, {}))
-    alike = LookAlikes(np.array([bits.get(u, 0) for u in ids], dtype=np.uint64), max_distance) if bits else None
-    leaks = leaking(facts.subjects, facts.val, np.ones(len(ids), dtype=bool), alike, np.array([u in bits for u in ids]))
+    hashes, hashed = np.array([bits.get(u, 0) for u in ids], dtype=np.uint64), np.array([u in bits for u in ids])
+    alike = LookAlikes(hashes, max_distance, among=hashed) if bits else None
+    leaks = leaking(facts.subjects, facts.val, np.ones(len(ids), dtype=bool), alike, hashed)
     return {u for u, leak in zip(ids, leaks, strict=True) if leak}
 
 

@@ -59,11 +59,15 @@ class Judged:
 
 
 class Judge:
-    """Judges the same facts by different rules; what near-duplicates cost is paid once for each setting of theirs."""
+    """Judges the same facts by different rules; what near-duplicates cost is paid once for each setting of theirs.
 
-    def __init__(self, facts: Facts) -> None:
+    ``always``: rules that every call will contain. What they break is never kept, so nothing needs to look like it.
+    """
+
+    def __init__(self, facts: Facts, *, always: Sequence[RuleConfig] = ()) -> None:
         self.facts = facts
         self._numbers = Numbers(facts.frame)
+        self._may_be_kept = facts.is_made & ~first_broken(self._numbers, always).out_of_bounds
         self._alike: dict[NearDuplicateConfig, tuple[LookAlikes, Bools]] = {}
 
     def __call__(self, rules: Sequence[RuleConfig], duplicates: NearDuplicateConfig | None) -> Judged:
@@ -109,15 +113,15 @@ class Judge:
                 codes[mask] = book.number("rejected", RULES, rule.reason_for("missing"))
 
     def _look_alikes(self, duplicates: NearDuplicateConfig) -> tuple[LookAlikes, Bools]:
-        """The hashes of all units (0 where there is none) and which units have one."""
+        """The hashes of units that may be kept, and which of all units have one."""
         if duplicates not in self._alike:
             frame = self.facts.frame
             hashed = np.zeros(len(frame), dtype=bool)
             bits = np.zeros(len(frame), dtype=np.int64)
             if duplicates.column in frame.columns:
-                hashed = frame[duplicates.column].notna().to_numpy(dtype=bool)
-                bits[hashed] = frame[duplicates.column].to_numpy(dtype=np.int64, na_value=0)[hashed]
-            self._alike[duplicates] = LookAlikes(bits.view(np.uint64), duplicates.max_distance), hashed
+                hashed = frame[duplicates.column].notna().to_numpy(dtype=bool) & self._may_be_kept
+                bits = frame[duplicates.column].to_numpy(dtype=np.int64, na_value=0)
+            self._alike[duplicates] = LookAlikes(bits.view(np.uint64), duplicates.max_distance, among=hashed), hashed
         return self._alike[duplicates]
 
 

@@ -26,12 +26,13 @@ ROWS = 256
 
 
 class LookAlikes:
-    """The different hashes among those of N units, and which of them are near one another."""
+    """The different hashes of some (``among``) of N units, and which of them are near one another."""
 
-    def __init__(self, hashes: Hashes, max_distance: int) -> None:
-        distinct, codes = np.unique(hashes, return_inverse=True)
-        self.codes: Ints = codes.astype(np.int64)
-        """(N,) which of the different hashes each unit has."""
+    def __init__(self, hashes: Hashes, max_distance: int, *, among: Bools) -> None:
+        distinct, codes = np.unique(hashes[among], return_inverse=True)
+        self.codes: Ints = np.zeros(len(hashes), dtype=np.int64)
+        """(N,) which of the different hashes each unit has; of those among them only."""
+        self.codes[among] = codes
         self.count = len(distinct)
         left, right = near_pairs(distinct, max_distance)
         self.left: Ints = np.concatenate([left, right])
@@ -66,20 +67,31 @@ def near_pairs(distinct: Hashes, max_distance: int) -> tuple[Ints, Ints]:
 
 def _by_blocks(distinct: Hashes, max_distance: int) -> list[tuple[Ints, Ints]]:
     edges = np.linspace(0, 64, max_distance + 3).astype(int)
-    blocks = [((1 << int(high)) - 1) ^ ((1 << int(low)) - 1) for low, high in pairwise(edges)]
     found = []
-    for one, other in combinations(blocks, 2):
-        masked = distinct & np.uint64(one | other)
-        order = np.argsort(masked, kind="stable")
-        keys, sorted_hashes = masked[order], distinct[order]
-        at, step = np.arange(len(keys) - 1), 1
+    for one, other in combinations(pairwise(edges), 2):
+        keys = _bits(distinct, *one) << np.uint32(other[1] - other[0]) | _bits(distinct, *other)
+        order = _sorting(keys)
+        keys = keys[order]
+        at, step = np.flatnonzero(keys[1:] == keys[:-1]), 1
         while len(at):  # those that agree with the one ``step`` places on; sorted, so they agreed at every step before
+            left, right = order[at], order[at + step]
+            near = np.bitwise_count(distinct[left] ^ distinct[right]) <= max_distance
+            found.append((np.minimum(left[near], right[near]), np.maximum(left[near], right[near])))
+            step += 1
             at = at[at + step < len(keys)]
             at = at[keys[at] == keys[at + step]]
-            near = at[np.bitwise_count(sorted_hashes[at] ^ sorted_hashes[at + step]) <= max_distance]
-            found.append(_ordered(order[near], order[near + step]))
-            step += 1
     return found
+
+
+def _bits(hashes: Hashes, low: int, high: int) -> npt.NDArray[np.uint32]:
+    return ((hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.uint32)
+
+
+def _sorting(keys: npt.NDArray[np.uint32]) -> Ints:
+    """A stable argsort by 16 bits at a time: numpy sorts those by radix."""
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    rest = (keys >> np.uint32(16)).astype(np.uint16)
+    return order if not rest.any() else order[np.argsort(rest[order], kind="stable")]
 
 
 def _all_against_all(distinct: Hashes, max_distance: int) -> list[tuple[Ints, Ints]]:
@@ -90,6 +102,3 @@ def _all_against_all(distinct: Hashes, max_distance: int) -> list[tuple[Ints, In
         found.append((left[left < right] + start, right[left < right] + start))
     return found
 
-
-def _ordered(one: Ints, other: Ints) -> tuple[Ints, Ints]:
-    return np.minimum(one, other), np.maximum(one, other)

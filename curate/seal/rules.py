@@ -20,7 +20,7 @@ from curate.interfaces import Layout
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int16]
 Breach = Literal["low", "high", "missing"]
 
 
@@ -74,9 +74,9 @@ class Broken:
     """(N,) positions of the first rule that a unit breaks, -1 = none. At most one of ``low`` and ``high`` is set, and
     ``missing`` only where neither is: a number out of bounds outweighs a missing one."""
 
-    low: Ints
-    high: Ints
-    missing: Ints
+    low: Places
+    high: Places
+    missing: Places
 
     @property
     def out_of_bounds(self) -> Bools:
@@ -91,7 +91,7 @@ def first_broken(numbers: Numbers, rules: Sequence[RuleConfig]) -> Broken:
 
 
 def _first(measured: Sequence[_Measured], n: int) -> Broken:
-    low, high, missing = (np.full(n, -1, dtype=np.int64) for _ in range(3))
+    low, high, missing = (np.full(n, -1, dtype=np.int16) for _ in range(3))
     free = np.ones(n, dtype=bool)
     for i, m in enumerate(measured):
         low[free & m.low], high[free & m.high] = i, i

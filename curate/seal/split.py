@@ -61,5 +61,6 @@ def leaking(subjects: Ints, val: Bools, kept: Bools, alike: LookAlikes | None, h
     if alike is not None:
         present = np.zeros(alike.count, dtype=bool)
         present[alike.codes[train & hashed]] = True
-        leaks |= at_risk & hashed & alike.near_any(present)[alike.codes]
+        looks = np.flatnonzero(at_risk & hashed)
+        leaks[looks] |= alike.near_any(present)[alike.codes[looks]]
     return leaks

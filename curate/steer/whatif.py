@@ -49,7 +49,8 @@ def try_rules(path: Path, file: Path | None = None, overrides: tuple[str, ...] =
         raise ConfigError(f"{path}: merged from datasets of different rules; ask of each of them")
     tried = variants(sealed.dataset, file, overrides)
     columns = set[str]().union(*(variant.rules.columns for variant in tried))
-    judge = Judge(indexed_facts(sealed.folder, sealed.dataset, sorted(columns)))
+    always = [rule for rule in tried[0].rules.rules if all(rule in variant.rules.rules for variant in tried)]
+    judge = Judge(indexed_facts(sealed.folder, sealed.dataset, sorted(columns)), always=always)
     found: list[Outcome] = []
     base = np.zeros(0, dtype=bool)
     for variant in tried:

@@ -32,8 +32,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, encoded: Seq
     """
     try:
         # one read and no memory map: segments are a few KB, and a map would pin a file that may be replaced
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), read_dictionary=[*encoded])
-        return file.read(columns, use_threads=False)
+        source = pa.BufferReader(path.read_bytes()) if columns is None else path
+        with pq.ParquetFile(source, read_dictionary=[*encoded]) as file:
+            return file.read(columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path}: not readable as parquet ({error}); delete it and run again") from error
 

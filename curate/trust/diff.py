@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 
 from curate.dataset import SealedFolder
+from curate.report.page.differences import LEFT_OUT, config_differences
 from curate.store import RunStore
+
+IDENTITIES = {"experts": "model of", "scorers": "scorer", "versions": "version of"}
+"""Parts of run.json beside the config, and what their keys are called here."""
 
 
 def diff(a: Path, b: Path) -> int:
@@ -28,12 +32,9 @@ def differences(a: Path, b: Path) -> Iterator[str]:
     """One a line. What only a run directory has (config, versions, candidates) is compared where both are one."""
     sealed = SealedFolder(a), SealedFolder(b)
     stores = [RunStore.open(path, sweep=False) for path in (a, b) if (path / "run.json").exists()]
-    if len(stores) == 2:
-        for part in ("config", "experts", "scorers", "versions"):
-            yield from _values(part, *(store.info.get(part, {}) for store in stores))
-    else:
-        for part in ("rules", "near_duplicates", "scorers", "settings"):
-            yield from _values(part, *(one.dataset[part] for one in sealed))
+    settings = [_of_run(store) for store in stores] if len(stores) == 2 else [_of_folder(one) for one in sealed]
+    for key, left, right in config_differences(*settings):
+        yield f"config: {key}: {left or '(none)'} -> {right or '(none)'}"
     frames = tuple(one.index().to_pandas().set_index("unit_id") for one in sealed)
     yield from _units(*frames)
     both = frames[0].index.intersection(frames[1].index)
@@ -46,21 +47,14 @@ def differences(a: Path, b: Path) -> Iterator[str]:
         yield from _members(*sealed)
 
 
-def _values(name: str, a: Any, b: Any) -> Iterator[str]:
-    """Leaves of nested values that differ, by dotted key."""
-    left, right = dict(_leaves(name, a)), dict(_leaves(name, b))
-    for key in sorted(left.keys() | right.keys()):
-        if key != "config.output" and left.get(key, "(absent)") != right.get(key, "(absent)"):
-            yield f"{key}: {left.get(key, '(absent)')} -> {right.get(key, '(absent)')}"
+def _of_run(store: RunStore) -> dict[str, Any]:
+    config = {key: value for key, value in store.info.get("config", {}).items() if key not in LEFT_OUT}
+    return {**config, **{name: store.info.get(part, {}) for part, name in IDENTITIES.items()}}
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    if pairs is None:
-        yield name, value
-    else:
-        for key, inner in pairs:
-            yield from _leaves(f"{name}.{key}", inner)
+def _of_folder(sealed: SealedFolder) -> dict[str, Any]:
+    parts = {part: sealed.dataset[part] for part in ("rules", "near_duplicates", "settings")}
+    return {**parts, "scorers": {one["name"]: one["fingerprint"] for one in sealed.dataset["scorers"]}}
 
 
 def _units(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[str]:

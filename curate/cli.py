@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,11 +37,66 @@ def seal(
     run_folder: RunFolder,
     rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:` (a run config will do).")] = None,
     overrides: Overrides = None,
+    ids: Annotated[Path | None, typer.Option("--ids", help="Only units in this list (of `curate select`).")] = None,
 ) -> None:
     """Decide again and write the shards again, without any model."""
     from curate.run.command import seal_run
 
-    raise typer.Exit(seal_run(run_folder, rules, tuple(overrides or ())))
+    raise typer.Exit(seal_run(run_folder, rules, tuple(overrides or ()), ids))
+
+
+@app.command()
+def whatif(
+    run_folder: RunFolder,
+    rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:`, as for seal.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="rules.0.min=0.7, or several to try: rules.0.min=[0.6,0.7].")] = None,
+) -> None:
+    """What other rules would keep, from the index alone; without options: each rule left out once."""
+    from curate.steer.whatif import show_whatif
+
+    show_whatif(run_folder, rules, tuple(overrides or ()))
+
+
+@app.command()
+def label(
+    run_folder: RunFolder,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0: a free one.")] = 0,
+    terminal: Annotated[bool, typer.Option("--terminal", help="In this terminal instead of a page.")] = False,
+) -> None:
+    """Say which triplets are good, on a local page; labels go into RUN/labels.parquet one by one."""
+    from curate.steer.label import label_run
+
+    label_run(run_folder, port=port, terminal=terminal)
+
+
+@app.command()
+def calibrate(
+    run_folder: RunFolder,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Default: RUN/labels.parquet.")] = None,
+    precision: Annotated[float, typer.Option("--precision", help="Share of good ones among the kept.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="That the precision is at least so high.")] = 0.95,
+    rules: Annotated[Path | None, typer.Option("--rules", help="Which columns; default: the sealed rules.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/calibrated.yaml.")] = None,
+) -> None:
+    """Thresholds of a wanted precision at the highest yield, from labels; exit code 1 if there are none."""
+    from curate.steer.calibrate import calibrate_run
+
+    raise typer.Exit(calibrate_run(run_folder, labels, rules, out, precision=precision, confidence=confidence))
+
+
+@app.command()
+def select(
+    run_folder: RunFolder,
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/selected.txt.")] = None,
+    max_similarity: Annotated[float, typer.Option(
+        "--max-similarity", help="Cosine above which two targets are near-duplicates.")] = 0.98,
+) -> None:
+    """Choose K of the kept: balanced over styles and subjects, diverse, no near-duplicates."""
+    from curate.steer.select import select as choose
+
+    choose(run_folder, count, out, max_similarity=max_similarity)
 
 
 @app.command()
@@ -117,6 +172,64 @@ def verify(
     from curate.run.looking import show_faults
 
     raise typer.Exit(show_faults(run_folder, deep=deep))
+
+
+@app.command()
+def explain(
+    run_folder: RunFolder,
+    unit: Annotated[str, typer.Argument(metavar="ID", help="A unit id, its beginning, or its number in the plan.")],
+    regenerate: Annotated[bool, typer.Option("--regenerate", help="Make it again and compare.")] = False,
+) -> None:
+    """Sources, models, prompts, seeds, scores and margins of one unit; exit code 1 if it comes out differently."""
+    from curate.trust.explain import explain as explain_unit
+
+    raise typer.Exit(explain_unit(run_folder, unit, regenerate=regenerate))
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run directory or sealed folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+) -> None:
+    """Differences in config, models, units, verdicts, scores and bytes; exit code 1 if there are any."""
+    from curate.trust.diff import diff as show_diff
+
+    raise typer.Exit(show_diff(first, second))
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories or sealed folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the merged dataset.")],
+    skip_duplicates: Annotated[bool, typer.Option(
+        "--skip-duplicates", help="Take units that stand in several from the first; else they are refused.")] = False,
+) -> None:
+    """Several runs into one sealed dataset; near-duplicates and the split are judged over all of them."""
+    from curate.trust.merge import merge as merge_runs
+
+    merge_runs(runs, out, skip_duplicates=skip_duplicates)
+
+
+@app.command()
+def export(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    form: Annotated[Literal["parquet", "shards", "folder", "open_clip", "energon"], typer.Option(
+        "--as", help="parquet: for the Hub; shards: a sealed folder; folder: image files.")] = "parquet",
+    ids: Annotated[Path | None, typer.Option("--ids", help="Only units in this list (of `curate select`).")] = None,
+) -> None:
+    """The kept triplets in the form that another tool reads, with a card that names the licences."""
+    from curate.trust.export import export as write
+
+    write(run_folder, out, form, ids)
+
+
+@app.command()
+def doctor() -> None:
+    """What works here and what does not, with the fix: versions, GPU, Ray, disk, hub, compact models."""
+    from curate.trust.doctor import doctor as examine
+
+    raise typer.Exit(examine())
 
 
 @zoo.command("list")

@@ -50,10 +50,15 @@ class ClipScore:
         parts = [self._score_batch(part) for part in unit_batches(units, self.batch)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    @torch.inference_mode()
+    def image_vectors(self, images: Sequence[Image]) -> Floats:
+        """(N, D) of length 1, as the scores compare them."""
+        pixels = torch.stack([self.preprocess(image) for image in images])
+        return self._numbers(self.network.encode_image(pixels.to(self.device, self.dtype), normalize=True))
+
     def _score_batch(self, units: Sequence[TripletImages]) -> ScoreColumns:
-        pixels = torch.stack([self.preprocess(image) for image in image_list(units)])
         tokens = self.tokenize([self.prompt.format(unit.caption) for unit in units]).to(self.device)
-        images = self._numbers(self.network.encode_image(pixels.to(self.device, self.dtype), normalize=True))
+        images = self.image_vectors(image_list(units))
         texts = self._numbers(self.network.encode_text(tokens, normalize=True))
         return {
             **matrix_cosines("clip.image", images),

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.transform import image_transform
+from PIL.Image import Image
 
 from curate.interfaces import ScoreColumns, TripletImages
 from filters.base import Dtype
+from filters.csd_network import CsdOutput
 from filters.csd_weights import load_csd
-from filters.matrix import image_list, matrix_cosines, unit_batches
+from filters.matrix import Floats, image_list, matrix_cosines, unit_batches
 
 
 class CsdScore:
@@ -38,9 +40,19 @@ class CsdScore:
         parts = [self._score_batch(part) for part in unit_batches(units, self.batch)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    @torch.inference_mode()
+    def style_vectors(self, images: Sequence[Image]) -> Floats:
+        """(N, D) of length 1, as the scores compare them."""
+        vectors: Floats = self._see(images).style.float().cpu().numpy()
+        return vectors
+
+    def _see(self, images: Sequence[Image]) -> CsdOutput:
+        pixels = torch.stack([self.preprocess(image) for image in images])
+        out: CsdOutput = self.network(pixels.to(self.device, self.dtype))
+        return out
+
     def _score_batch(self, units: Sequence[TripletImages]) -> ScoreColumns:
-        pixels = torch.stack([self.preprocess(image) for image in image_list(units)])
-        out = self.network(pixels.to(self.device, self.dtype))
+        out = self._see(image_list(units))
         return {
             **matrix_cosines("csd.style", out.style.float().cpu().numpy()),
             **matrix_cosines("csd.content", out.content.float().cpu().numpy()),

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from curate.records import Unit
 from curate.seal import RuleConfig, broken_units, decide
-from curate.seal.near_duplicates import near_duplicates
-from curate.seal.split import leaking_units
+from curate.seal.facts import ScoreTable, facts_of
+from curate.seal.look_alikes import LookAlikes, near_pairs
+from curate.seal.near_duplicates import find_twins
+from curate.seal.split import leaking
 from tests.runs import item, make_units
 
 
@@ -81,6 +83,13 @@ def test_rules_that_cannot_mean_anything_are_refused() -> None:
         RuleConfig(column="a", min=1.0, max=0.0)
 
 
+def near_duplicates(ids: list[str], bits: list[int], sources: list[str], *, max_distance: int) -> dict[str, str]:
+    every = np.ones(len(ids), dtype=bool)
+    alike = LookAlikes(np.array([b & (2**64 - 1) for b in bits], dtype=np.uint64), max_distance, among=every)
+    twins = find_twins(alike, pd.factorize(np.array(sources, dtype=object))[0].astype(np.int64), np.arange(len(ids)))
+    return {ids[i]: ids[twin] for i, twin in enumerate(twins) if twin >= 0}
+
+
 def test_near_duplicates_keep_the_first_and_spare_the_same_source() -> None:
     bits = [0b0, 0b111, -1, 0b11, 0b1111111]
     ids, sources = ["a", "b", "c", "d", "e"], ["s1", "s2", "s3", "s1", "s5"]
@@ -103,6 +112,30 @@ def test_near_duplicates_of_many_units_agree_with_all_pairs() -> None:
         else:
             expected[ids[i]] = ids[twin]
     assert expected and near_duplicates(ids, bits, sources, max_distance=2) == expected
+
+
+@pytest.mark.parametrize("max_distance", [0, 1, 4, 6, 7])
+def test_pairs_by_blocks_are_those_of_all_against_all(max_distance: int) -> None:
+    rng = np.random.default_rng(max_distance)
+    seeds = rng.integers(0, 2**64, 500, dtype=np.uint64)
+    bits = np.uint64(1) << rng.integers(0, 64, (7, 3000), dtype=np.uint64)
+    flips = np.bitwise_or.reduce(np.where(rng.random(bits.shape) < 0.5, bits, np.uint64(0)), axis=0)
+    hashes = np.unique(np.concatenate([seeds, seeds[rng.integers(0, 500, 3000)] ^ flips]))
+    distances = np.bitwise_count(hashes[:, None] ^ hashes[None, :])
+    expected = np.argwhere(np.triu(distances <= max_distance, 1))
+    left, right = near_pairs(hashes, max_distance)
+    assert len(hashes) > 2048 and np.array_equal(np.stack([left, right], axis=1), expected)
+    assert max_distance == 0 or len(expected) > 20
+
+
+def leaking_units(units: list[Unit], bits: dict[str, int], *, max_distance: int = 0) -> set[str]:
+    ids = [unit.unit_id for unit in units]
+    facts = facts_of(units, pd.DataFrame(columns=["status", "stage", "reason"]),
+                     ScoreTable(pd.DataFrame(index=ids), {}, {}, {}))
+    hashes, hashed = np.array([bits.get(u, 0) for u in ids], dtype=np.uint64), np.array([u in bits for u in ids])
+    alike = LookAlikes(hashes, max_distance, among=hashed) if bits else None
+    leaks = leaking(facts.subjects, facts.val, np.ones(len(ids), dtype=bool), alike, hashed)
+    return {u for u, leak in zip(ids, leaks, strict=True) if leak}
 
 
 def on(side: str, i: int, **changes: object) -> Unit:

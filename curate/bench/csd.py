@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from PIL.Image import Image
-
 from curate.bench.features import Features, to_style
 from curate.bench.items import Floats
 from curate.bench.metrics import Sample
@@ -23,15 +20,8 @@ class CsdMeasure:
 
     def __init__(self, config: CsdMetric, device: str) -> None:
         self.scorer = CsdScore(resolve_model(config.model), device=device, dtype=config.dtype, batch=config.batch)
-        self.styles = Features(self._embed, batch=config.batch)
+        self.styles = Features(self.scorer.style_vectors, batch=config.batch)
 
     def __call__(self, samples: Sequence[Sample]) -> Mapping[str, Floats]:
         """``csd`` (N,)."""
         return {"csd": to_style(self.styles.of_outputs(samples), samples, self.styles)}
-
-    @torch.inference_mode()
-    def _embed(self, images: Sequence[Image]) -> Floats:
-        pixels = torch.stack([self.scorer.preprocess(image) for image in images])
-        seen = self.scorer.network(pixels.to(self.scorer.device, self.scorer.dtype))
-        style: Floats = seen.style.float().cpu().numpy()
-        return style

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from curate.config import apply_overrides, load_yaml, parse
+from curate.dataset.ids import read_ids
 from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
 from curate.progress import Progress
@@ -47,9 +48,11 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     return 0
 
 
-def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...]) -> int:
-    """Seal a run again, with the rules and near-duplicate setting of another file if given."""
+def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: Path | None = None) -> int:
+    """Seal a run again, with the rules and near-duplicate setting of another file if given, and of the units in a list
+    only."""
     store = RunStore.open(folder)
+    selected = read_ids(ids, (unit.unit_id for unit in store.units())) if ids else None
     values = dict(store.info["config"])
     if rules is not None:
         given, lines = load_yaml(rules)
@@ -59,7 +62,7 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...]) -> in
         parse(RunConfig, changed, file=rules, lines=lines)
         values = changed
     config = parse(RunConfig, apply_overrides(values, overrides), file=folder / "run.json")
-    sealed = seal_with(store, config)
+    sealed = seal_with(store, config, selected)
     store.update_info({**store.info, "config": config.model_dump(mode="json")})
     say(summary(sealed))
     return 0
@@ -100,10 +103,10 @@ class _Counts:
         self.progress.update(self.done, made=self.made, failed=self.failed)
 
 
-def seal_with(store: RunStore, config: RunConfig) -> SealReport:
+def seal_with(store: RunStore, config: RunConfig, selected: frozenset[str] | None = None) -> SealReport:
     """Seal by the rules, duplicates setting and shard settings of a config."""
     return seal(store, rules=config.rules, near_duplicates=config.near_duplicates, config=config.shards,
-                scorers=score_tables(store))
+                scorers=score_tables(store), selected=selected)
 
 
 def check_budget(sealed: SealReport, config: RunConfig) -> None:

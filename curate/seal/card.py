@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from curate.records import Unit
 
@@ -19,22 +19,35 @@ dataset = ray.data.read_webdataset("{first}", decoder=None)
 ```'''
 
 
-def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
+class Origin(NamedTuple):
+    """One source image of a kept triplet, and under which terms it came."""
+
+    licence: str
+    attribution: str
+    sha256: str
+
+
+def origins_of(units: Iterable[Unit]) -> set[Origin]:
+    """The different source images of units."""
+    return {Origin(item.licence, item.attribution, item.sha256) for unit in units for item in unit.inputs.values()}
+
+
+def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
     """Markdown with the front matter of a Hugging Face dataset card. ``dataset`` is the content of dataset.json."""
     totals, splits = dataset["totals"], dataset["splits"]
     sizes = ", ".join(f"{name} {s['samples']} in {_count(s['shards'], 'shard')}" for name, s in splits.items())
     first = dataset["shards"][0]["name"] if dataset["shards"] else "train-000000.tar"
     parts = [
-        _front_matter(splits),
+        front_matter({name: f"{name}-*.tar" for name in splits}, "webdataset"),
         "# Style triplets",
         "Each sample is a triplet: the target (`stylized`) shows the subject of `content` in the style of `style`.",
         f"**{_count(totals['kept'], 'triplet')}** ({sizes or 'no shards'}), out of {totals['planned']} planned.",
         "## A sample", _members(dataset["members"]),
         "## Load it", LOADING.format(first=first),
-        "## Licences of the source images", _licences(kept),
+        "## Licences of the source images", licence_table(origins),
         "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
-        "## Licences of the models that made them", _models(dataset["models"]),
-        "## What was kept, and why", _outcomes(totals), "Rules, in order:", _rules(dataset),
+        "## Licences of the models that made them", _models(dataset.get("models", {})),
+        "## What was kept, and why", _outcomes(totals), "Rules, in order:", rule_list(dataset),
         "The split is by subject: no subject of a val triplet stands in train.",
         "## Scores", "\n".join(f"* `{name}` ({kind})" for name, kind in dataset["columns"].items()) or "none",
         "## Files", "`dataset.json` lists shards with sizes and sha256; `index.parquet` has a row for every planned "
@@ -43,13 +56,14 @@ def data_card(dataset: Mapping[str, Any], kept: Sequence[Unit]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(splits: Mapping[str, Any]) -> str:
+def front_matter(files: Mapping[str, str], *tags: str) -> str:
+    """What the Hub reads of a card. ``files``: split -> pattern of its files."""
     lines = ["---", "license: other", "task_categories:", "- image-to-image", "tags:", "- style-transfer",
-             "- webdataset"]
-    if splits:
+             *(f"- {tag}" for tag in tags)]
+    if files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
-        for name in splits:
-            lines += [f"  - split: {name}", f"    path: {name}-*.tar"]
+        for split, pattern in files.items():
+            lines += [f"  - split: {split}", f"    path: {pattern}"]
     return "\n".join([*lines, "---"])
 
 
@@ -58,12 +72,11 @@ def _members(suffixes: Sequence[str]) -> str:
     return "\n".join(f"* `<id>.{suffix}`: {says.get(suffix, suffix.split('.')[0] + ' image')}" for suffix in suffixes)
 
 
-def _licences(kept: Sequence[Unit]) -> str:
+def licence_table(origins: Iterable[Origin]) -> str:
+    """Markdown: source images by licence and attribution."""
     images: dict[tuple[str, str], set[str]] = {}
-    for unit in kept:
-        for item in unit.inputs.values():
-            key = (item.licence or "not stated", item.attribution or "not stated")
-            images.setdefault(key, set()).add(item.sha256)
+    for one in origins:
+        images.setdefault((one.licence or "not stated", one.attribution or "not stated"), set()).add(one.sha256)
     rows = [f"| {_cell(licence)} | {_cell(attribution)} | {len(images[licence, attribution])} |"
             for licence, attribution in sorted(images)]
     if not rows:
@@ -85,7 +98,8 @@ def _outcomes(totals: Mapping[str, Any]) -> str:
     return "\n".join(["| outcome | units |", "|---|---|", *(f"| {_cell(name)} | {n} |" for name, n in rows)])
 
 
-def _rules(dataset: Mapping[str, Any]) -> str:
+def rule_list(dataset: Mapping[str, Any]) -> str:
+    """Markdown: the rules by number."""
     lines = [f"{i}. `{label}`" for i, label in enumerate(dataset["rule_labels"], 1)]
     near = dataset["near_duplicates"]
     if near:

@@ -9,18 +9,21 @@ import pyarrow as pa
 
 from curate.errors import StoreError
 from curate.records import InputRole, Unit
-from curate.seal.judge import STATUSES, ScoreTable
+from curate.seal.facts import Facts, ScoreTable
+from curate.seal.judge import STATUSES
+from curate.seal.split import Keys, keys_of
 
 INPUT_ROLES: tuple[InputRole, ...] = ("stylized", "subject", "content", "style")
 TEXT = ("unit_id", "recipe", "layout", "caption", "style_caption", "subject", "style_subject", "style")
-FIXED = (*TEXT, "index", "split", "status", "stage", "reason", "shard", "errors")
-"""Columns that are no scores, beside ``<input role>_licence`` and ``_attribution``."""
 
 
-def build_index(units: Sequence[Unit], judged: pd.DataFrame, scores: ScoreTable, where: Mapping[str, str]) -> pa.Table:
+def build_index(units: Sequence[Unit], judged: pd.DataFrame, facts: Facts, scores: ScoreTable,
+                where: Mapping[str, str]) -> pa.Table:
     """One row a planned unit, in plan order. ``where``: unit_id -> shard of the kept ones.
 
-    ``split`` is the planned side, for rejected units too; ``errors`` tells what scorers said, rules or not.
+    ``split`` is the planned side, for rejected units too; ``errors`` tells what scorers said, rules or not. With
+    the keys (``split.Keys``), ``unscored_by`` and ``selected`` it holds all that the verdicts depend on, so that other
+    rules can be tried on it alone (``indexed_facts``).
     """
     columns: dict[str, pa.Array] = {"index": pa.array([unit.index for unit in units], pa.int64())}
     columns |= {name: pa.array([getattr(unit, name) for unit in units], pa.string()) for name in TEXT}
@@ -31,6 +34,11 @@ def build_index(units: Sequence[Unit], judged: pd.DataFrame, scores: ScoreTable,
     columns["shard"] = pa.array([where.get(unit_id, "") for unit_id in ids], pa.string())
     errors = ["; ".join(f"{name}: {said[u]}" for name, said in scores.errors.items() if u in said) for u in ids]
     columns["errors"] = pa.array(errors, pa.string())
+    keys = [keys_of(unit) for unit in units]
+    columns |= {f"{name}_key": pa.array([getattr(k, name) for k in keys], pa.int64()) for name in Keys._fields}
+    names = (*facts.scorers, "")  # -1 = no scorer is missing
+    columns["unscored_by"] = pa.array([names[i] for i in facts.unseen.tolist()], pa.string())
+    columns["selected"] = pa.array(facts.chosen)
     for role in INPUT_ROLES:
         if any(role in unit.inputs for unit in units):
             items = [unit.inputs.get(role) for unit in units]

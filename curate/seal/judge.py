@@ -1,42 +1,143 @@
-"""From scores to a status for every planned unit: kept, rejected, failed or pending, each with its reason.
+"""From facts to a status for every planned unit: kept, rejected, failed or pending, each with its reason.
 
 Order: no images (pending or failed), a rule broken by a known number, scores still to come (pending), missing numbers,
-near-duplicates within a side, leaks across the sides.
+left out by a selection, near-duplicates within a side, leaks across the sides. All of it in array operations, for
+``whatif`` asks it many times about a million units.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from curate.errors import ConfigError, StoreError
-from curate.records import Unit
-from curate.seal.near_duplicates import NearDuplicateConfig, near_duplicates
-from curate.seal.rules import RuleConfig, broken_units, decide
-from curate.seal.split import LEAK, leaking_units, target_source
+from curate.seal.facts import Facts, ScoreTable, Verdict
+from curate.seal.look_alikes import Bools, Ints, LookAlikes
+from curate.seal.near_duplicates import NearDuplicateConfig, find_twins
+from curate.seal.rules import Numbers, RuleConfig, first_broken
+from curate.seal.split import LEAK, leaking
 from curate.store import RunStore
 
 STATUSES = ("kept", "rejected", "failed", "pending")
-RULES, DUPLICATES, SPLIT = "rules", "near_duplicates", "split"
+RULES, SELECTION, DUPLICATES, SPLIT = "rules", "selection", "near_duplicates", "split"
 """Stages of a rejection, as they stand in the index."""
 TWIN = "near duplicate of "
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreTable:
-    """All scores of the planned units."""
+class Judged:
+    """What became of N units."""
 
-    frame: pd.DataFrame
-    """Indexed by unit_id in plan order; float32 and Int64 columns."""
-    owners: dict[str, str]
-    """Column -> the scorer that gave it."""
-    seen: dict[str, set[str]]
-    """Scorer -> units it has numbers or an error for."""
-    errors: dict[str, dict[str, str]]
-    """Scorer -> unit_id -> error."""
+    verdicts: Sequence[Verdict]
+    """The different verdicts; 0 is "kept"."""
+    codes: Ints
+    """(N,) position in ``verdicts``."""
+    twins: Ints
+    """(N,) the unit that a near-duplicate resembles, -1 for others."""
+
+    @property
+    def kept(self) -> Bools:
+        """(N,)"""
+        kept: Bools = self.codes == 0
+        return kept
+
+    def counts(self) -> Counter[Verdict]:
+        """Units by verdict; near-duplicates are counted together."""
+        counts = np.bincount(self.codes, minlength=len(self.verdicts))
+        return Counter({verdict: int(n) for verdict, n in zip(self.verdicts, counts, strict=True) if n})
+
+    def table(self, unit_ids: Sequence[str]) -> pd.DataFrame:
+        """``status``, ``stage`` and ``reason`` of every unit, indexed by unit_id in plan order."""
+        rows = [self.verdicts[code] for code in self.codes.tolist()]
+        for i in np.flatnonzero(self.twins >= 0).tolist():
+            rows[i] = rows[i]._replace(reason=TWIN + unit_ids[self.twins[i]])
+        return pd.DataFrame(rows, index=list(unit_ids), columns=["status", "stage", "reason"])
+
+
+class Judge:
+    """Judges the same facts by different rules; what near-duplicates cost is paid once for each setting of theirs.
+
+    ``always``: rules that every call will contain. What they break is never kept, so nothing needs to look like it.
+    """
+
+    def __init__(self, facts: Facts, *, always: Sequence[RuleConfig] = ()) -> None:
+        self.facts = facts
+        self._numbers = Numbers(facts.frame)
+        self._may_be_kept = facts.is_made & ~first_broken(self._numbers, always).out_of_bounds
+        self._alike: dict[NearDuplicateConfig, tuple[LookAlikes, Bools]] = {}
+
+    def __call__(self, rules: Sequence[RuleConfig], duplicates: NearDuplicateConfig | None) -> Judged:
+        """Every unit's verdict. ConfigError for a rule on a column that no scorer gives."""
+        check_columns(self.facts, rules, duplicates)
+        facts, n = self.facts, len(self.facts.made)
+        book = _Book(facts.outcomes)
+        codes = facts.made.copy()
+        twins = np.full(n, -1, dtype=np.int64)
+        self._ask_rules(rules, codes, book)
+        codes[(codes == 0) & ~facts.chosen] = book.number("rejected", SELECTION, "not selected")
+        alike, hashed = (None, np.zeros(n, dtype=bool)) if duplicates is None else self._look_alikes(duplicates)
+        if duplicates is not None and alike is not None:
+            codes[(codes == 0) & ~hashed] = book.number("rejected", DUPLICATES, f"{duplicates.column} missing")
+            kept = codes == 0
+            for side in (~facts.val, facts.val):  # apart, so that no train unit gives way to a val unit
+                found = find_twins(alike, facts.sources, np.flatnonzero(kept & side))
+                twins = np.maximum(twins, found)
+            codes[twins >= 0] = book.number("rejected", DUPLICATES, TWIN.removesuffix(" of "))
+        leaks = leaking(facts.subjects, facts.val, codes == 0, alike, hashed)
+        codes[leaks] = book.number("rejected", SPLIT, LEAK)
+        return Judged(verdicts=book.verdicts, codes=codes, twins=twins)
+
+    def _ask_rules(self, rules: Sequence[RuleConfig], codes: Ints, book: _Book) -> None:
+        facts, made = self.facts, self.facts.is_made
+        broken = first_broken(self._numbers, rules)
+        for i, rule in enumerate(rules):
+            codes[made & (broken.low == i)] = book.number("rejected", RULES, rule.reason_for("low"))
+            codes[made & (broken.high == i)] = book.number("rejected", RULES, rule.reason_for("high"))
+        open_ = made & ~broken.out_of_bounds
+        for i in np.unique(facts.unseen[open_ & (facts.unseen >= 0)]).tolist():
+            name = facts.scorers[i]
+            codes[open_ & (facts.unseen == i)] = book.number("pending", name, f"not scored by {name}")
+        open_ &= facts.unseen < 0
+        for i, rule in enumerate(rules):
+            mask = open_ & (broken.missing == i)
+            if rule.missing == "fail":
+                owner = facts.owners.get(rule.column, "score")
+                said = facts.errors.get(owner, {})
+                for unit in np.flatnonzero(mask).tolist():
+                    codes[unit] = book.number("failed", owner, said.get(unit, rule.reason_for("missing")))
+            else:
+                codes[mask] = book.number("rejected", RULES, rule.reason_for("missing"))
+
+    def _look_alikes(self, duplicates: NearDuplicateConfig) -> tuple[LookAlikes, Bools]:
+        """The hashes of units that may be kept, and which of all units have one."""
+        if duplicates not in self._alike:
+            frame = self.facts.frame
+            hashed = np.zeros(len(frame), dtype=bool)
+            bits = np.zeros(len(frame), dtype=np.int64)
+            if duplicates.column in frame.columns:
+                hashed = frame[duplicates.column].notna().to_numpy(dtype=bool) & self._may_be_kept
+                bits = frame[duplicates.column].to_numpy(dtype=np.int64, na_value=0)
+            self._alike[duplicates] = LookAlikes(bits.view(np.uint64), duplicates.max_distance, among=hashed), hashed
+        return self._alike[duplicates]
+
+
+class _Book:
+    """Numbers for verdicts, given out as they come up; 0 is "kept"."""
+
+    def __init__(self, outcomes: Sequence[Verdict]) -> None:
+        self.verdicts = list(outcomes)
+        self._numbers = {verdict: i for i, verdict in enumerate(outcomes)}
+
+    def number(self, status: str, stage: str, reason: str) -> int:
+        verdict = Verdict(status, stage, reason)
+        if verdict not in self._numbers:
+            self._numbers[verdict] = len(self.verdicts)
+            self.verdicts.append(verdict)
+        return self._numbers[verdict]
 
 
 def gather_scores(store: RunStore, unit_ids: Sequence[str], scorers: Sequence[tuple[str, str]]) -> ScoreTable:
@@ -59,80 +160,25 @@ def gather_scores(store: RunStore, unit_ids: Sequence[str], scorers: Sequence[tu
     return ScoreTable(frame=frame, owners=owners, seen=seen, errors=errors)
 
 
-def judge(units: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, rules: Sequence[RuleConfig],
-          duplicates: NearDuplicateConfig | None) -> pd.DataFrame:
-    """``status``, ``stage`` and ``reason`` of every unit, indexed by unit_id in plan order."""
-    found = {unit.unit_id: ("pending", "candidates", "not made yet") for unit in units}
-    committed = ledger[["status", "stage", "reason"]]
-    for row in committed.loc[committed.index.isin(list(found))].itertuples():
-        failed = ("failed", str(row.stage), str(row.reason))
-        found[str(row.Index)] = failed if row.status == "failed" else ("kept", "", "")
-    made = [unit for unit in units if found[unit.unit_id][0] == "kept"]
-    found.update(_judge_scores(made, scores, rules))
-    if duplicates is not None:
-        kept = [unit for unit in made if found[unit.unit_id][0] == "kept"]
-        bits = _hashes(scores, kept, duplicates.column)
-        found.update({unit.unit_id: ("rejected", DUPLICATES, f"{duplicates.column} missing")
-                      for unit in kept if unit.unit_id not in bits})
-        for side in ("train", "val"):  # apart, so that no train unit gives way to a val unit
-            hashed = [unit for unit in kept if unit.side == side and unit.unit_id in bits]
-            twins = near_duplicates([u.unit_id for u in hashed], [bits[u.unit_id] for u in hashed],
-                                    [target_source(u) for u in hashed], max_distance=duplicates.max_distance)
-            found.update({u: ("rejected", DUPLICATES, TWIN + other) for u, other in twins.items()})
-    kept = [unit for unit in made if found[unit.unit_id][0] == "kept"]
-    leaks = leaking_units(kept, bits if duplicates else {}, max_distance=duplicates.max_distance if duplicates else 0)
-    found.update(dict.fromkeys(leaks, ("rejected", SPLIT, LEAK)))
-    return pd.DataFrame.from_dict(found, orient="index", columns=["status", "stage", "reason"])
-
-
-def _judge_scores(made: Sequence[Unit], scores: ScoreTable, rules: Sequence[RuleConfig],
-                  ) -> dict[str, tuple[str, str, str]]:
-    ids = [unit.unit_id for unit in made]
-    frame = scores.frame.loc[ids].assign(layout=[unit.layout for unit in made])
-    broken = broken_units(frame, rules)
-    table = decide(frame, rules).table
-    found: dict[str, tuple[str, str, str]] = {}
-    for unit_id, verdict, reason, column in zip(ids, table["verdict"], table["reason"], table["column"], strict=True):
-        unseen = [name for name, seen in scores.seen.items() if unit_id not in seen]
-        if unit_id in broken:
-            found[unit_id] = ("rejected", RULES, reason)
-        elif unseen:
-            found[unit_id] = ("pending", unseen[0], f"not scored by {unseen[0]}")
-        elif verdict == "failed":
-            owner = scores.owners.get(column, "score")
-            found[unit_id] = ("failed", owner, scores.errors.get(owner, {}).get(unit_id, reason))
-        elif verdict == "rejected":
-            found[unit_id] = ("rejected", RULES, reason)
-    return found
-
-
-def _hashes(scores: ScoreTable, kept: Sequence[Unit], column: str) -> dict[str, int]:
-    if column not in scores.frame.columns:
-        return {}
-    values = scores.frame[column].loc[[unit.unit_id for unit in kept]].dropna()
-    return {str(unit_id): int(value) for unit_id, value in values.items()}
-
-
-def check_columns(scores: ScoreTable, rules: Sequence[RuleConfig], duplicates: NearDuplicateConfig | None) -> None:
+def check_columns(facts: Facts, rules: Sequence[RuleConfig], duplicates: NearDuplicateConfig | None) -> None:
     """ConfigError when a rule asks for a column that no scorer gives: it would reject every unit as missing.
 
     Not checked while some scorer has given no numbers at all: its columns are not known yet.
     """
-    if set(scores.owners.values()) != set(scores.seen):
+    if set(facts.owners.values()) != set(facts.scorers):
         return
     wanted = [("rules", rule.column) for rule in rules]
     wanted += [("near_duplicates", duplicates.column)] if duplicates else []
     for key, column in wanted:
-        if column not in scores.owners:
-            there = ", ".join(sorted(scores.owners)) or "none"
+        if column not in facts.owners:
+            there = ", ".join(sorted(facts.owners)) or "none"
             raise ConfigError(f"no scorer of this run gives {column!r}; there are: {there}", key=key)
 
 
-def count_by(table: pd.DataFrame, status: str) -> dict[str, int]:
-    """Units of a status by reason, most first. Near-duplicates are counted together, failures with their stage."""
-    rows = table[table["status"] == status]
-    counts: Counter[str] = Counter()
-    for stage, reason in zip(rows["stage"], rows["reason"], strict=True):
-        twin = stage == DUPLICATES and reason.startswith(TWIN)
-        counts[TWIN.removesuffix(" of ") if twin else f"{stage}: {reason}" if status == "failed" else reason] += 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def count_by(counts: Mapping[Verdict, int], status: str) -> dict[str, int]:
+    """Units of a status by reason, most first; failures with their stage."""
+    found: Counter[str] = Counter()
+    for verdict, n in counts.items():
+        if verdict.status == status:
+            found[f"{verdict.stage}: {verdict.reason}" if status == "failed" else verdict.reason] += n
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

@@ -1,20 +1,12 @@
-"""Near-duplicates: targets whose perceptual hashes differ in a few bits only.
-
-One numpy pass over the kept hashes for each unit: xor and popcount of 100,000 hashes take about 0.1 ms, so 100,000
-units take 5-10 s and a million a quarter of an hour: far below the time of generating them, and nothing to tune.
-"""
+"""Near-duplicates: targets whose perceptual hashes differ in a few bits only. The first of them in the plan is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from curate.config import StrictModel
-
-Hashes = npt.NDArray[np.uint64]
+from curate.seal.look_alikes import Ints, LookAlikes
 
 
 class NearDuplicateConfig(StrictModel):
@@ -26,43 +18,38 @@ class NearDuplicateConfig(StrictModel):
     """Bits. Unrelated images differ in about 32 of 64; 4 survives recompression and small crops."""
 
 
-class HashIndex:
-    """Hashes that are kept so far, to be asked for one within ``max_distance`` bits."""
+def find_twins(alike: LookAlikes, sources: Ints, members: Ints) -> Ints:
+    """(N,) for a rejected unit the earlier kept unit that it looks like, -1 for all others.
 
-    def __init__(self, capacity: int, max_distance: int) -> None:
-        self._hashes: Hashes = np.zeros(capacity, dtype=np.uint64)
-        self._sources = np.zeros(capacity, dtype=np.int64)
-        self._owners: list[str] = []
-        self._max_distance = max_distance
-
-    def add(self, owner: str, bits: int, source: int = -1) -> None:
-        """Keep a hash (a signed or unsigned 64-bit integer) of ``owner``."""
-        self._hashes[len(self._owners)] = bits & (2**64 - 1)
-        self._sources[len(self._owners)] = source
-        self._owners.append(owner)
-
-    def find(self, bits: int, *, but_of: int = -2) -> str | None:
-        """The earliest owner of a hash within the distance whose source is not ``but_of``; None if there is none."""
-        n = len(self._owners)
-        distances = np.bitwise_count(self._hashes[:n] ^ np.uint64(bits & (2**64 - 1)))
-        near = np.flatnonzero((distances <= self._max_distance) & (self._sources[:n] != but_of))
-        return self._owners[near[0]] if len(near) else None
-
-
-def near_duplicates(unit_ids: Sequence[str], bits: Sequence[int], sources: Sequence[str], *, max_distance: int,
-                    ) -> dict[str, str]:
-    """Rejected unit -> the earlier kept unit it looks like.
-
-    Units come in plan order. Two units of the same source (one target in both layouts, one content in many styles)
-    share their structure by design and are no duplicates of each other.
+    ``sources`` (N,) numbers; ``members``: positions of the units to compare, rising. Two units of the same source (one
+    target in both layouts, one content in many styles) share their structure by design and are no duplicates of each
+    other. Units of one hash and one source share their fate: whatever rejects the first is there for the second, and
+    the first, if it stays, keeps away whatever could reject the second. So only hashes that another source comes near
+    are gone through one by one.
     """
-    index = HashIndex(len(unit_ids), max_distance)
-    numbers = {source: i for i, source in enumerate(dict.fromkeys(sources))}
-    found: dict[str, str] = {}
-    for unit_id, value, source in zip(unit_ids, bits, sources, strict=True):
-        other = index.find(value, but_of=numbers[source])
-        if other is None:
-            index.add(unit_id, value, numbers[source])
-        else:
-            found[unit_id] = other
-    return found
+    twins = np.full(len(sources), -1, dtype=np.int64)
+    codes = alike.codes[members]
+    some_source = np.full(alike.count, -1, dtype=np.int64)
+    some_source[codes] = sources[members]
+    present = some_source >= 0
+    entangled = np.zeros(alike.count, dtype=bool)
+    entangled[codes[some_source[codes] != sources[members]]] = True
+    entangled[alike.left[present[alike.right]]] = True
+    members = members[entangled[codes]]
+    if not len(members):
+        return twins
+    groups = alike.codes[members] * (int(sources.max()) + 1) + sources[members]
+    _, firsts, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    fate = np.full(len(firsts), -1, dtype=np.int64)
+    kept: dict[int, tuple[int, int]] = {}
+    """Hash -> (position, source) of the one kept group that has it."""
+    for group in np.argsort(members[firsts]):
+        unit = int(members[firsts[group]])
+        code, source = int(alike.codes[unit]), int(sources[unit])
+        near = [kept[c] for c in (code, *alike.neighbours(code).tolist()) if c in kept]
+        fate[group] = min((position for position, of in near if of != source), default=-1)
+        if fate[group] < 0:
+            kept.setdefault(code, (unit, source))
+    twins[members] = fate[group_of]
+    return twins
+

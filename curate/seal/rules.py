@@ -20,6 +20,8 @@ from curate.interfaces import Layout
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int16]
+Breach = Literal["low", "high", "missing"]
 
 
 class RuleConfig(StrictModel):
@@ -49,7 +51,7 @@ class RuleConfig(StrictModel):
         bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", self.min), ("<=", self.max)) if bound is not None]
         return f"{self.column} {' and '.join(bounds)}" + (f" [{self.layout}]" if self.layout else "")
 
-    def reason_for(self, which: Literal["low", "high", "missing"]) -> str:
+    def reason_for(self, which: Breach) -> str:
         """The reason that goes into the index."""
         if which == "missing":
             return f"{self.column} missing"
@@ -67,25 +69,54 @@ class Verdicts:
     NaN = no number or another layout."""
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """(N,) positions of the first rule that a unit breaks, -1 = none. At most one of ``low`` and ``high`` is set, and
+    ``missing`` only where neither is: a number out of bounds outweighs a missing one."""
+
+    low: Places
+    high: Places
+    missing: Places
+
+    @property
+    def out_of_bounds(self) -> Bools:
+        """(N,) by a number that is known."""
+        out: Bools = (self.low >= 0) | (self.high >= 0)
+        return out
+
+
+def first_broken(numbers: Numbers, rules: Sequence[RuleConfig]) -> Broken:
+    """What decides on N units, by their score columns, and by ``layout`` if a rule asks."""
+    return _first([_Measured(numbers, rule) for rule in rules], len(numbers.frame))
+
+
+def _first(measured: Sequence[_Measured], n: int) -> Broken:
+    low, high, missing = (np.full(n, -1, dtype=np.int16) for _ in range(3))
+    free = np.ones(n, dtype=bool)
+    for i, m in enumerate(measured):
+        low[free & m.low], high[free & m.high] = i, i
+        free &= ~(m.low | m.high)
+    for i, m in enumerate(measured):
+        if m.rule.missing != "ignore":
+            missing[free & m.missing] = i
+            free &= ~m.missing
+    return Broken(low, high, missing)
+
+
 def decide(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> Verdicts:
     """Judge units by their scores. ``frame``: indexed by unit_id, score columns, and ``layout`` if a rule asks."""
-    n = len(frame)
-    verdict, reason, column = (np.full(n, value, dtype=object) for value in ("pass", "", ""))
-    margins: dict[str, Floats] = {}
-    measured = [_Measured(frame, rule) for rule in rules]
-    for m in measured:
-        margins[m.rule.label] = m.margin
-        for which, hit in (("low", m.low), ("high", m.high)):
-            mask = hit & (verdict == "pass")
-            verdict[mask], column[mask] = "rejected", m.rule.column
-            reason[mask] = m.rule.reason_for("low" if which == "low" else "high")
-    for m in measured:
-        if m.rule.missing != "ignore":
-            mask = m.missing & (verdict == "pass")
-            verdict[mask] = "failed" if m.rule.missing == "fail" else "rejected"
-            reason[mask], column[mask] = m.rule.reason_for("missing"), m.rule.column
+    numbers = Numbers(frame)
+    measured = [_Measured(numbers, rule) for rule in rules]
+    broken = _first(measured, len(frame))
+    verdict, reason, column = (np.full(len(frame), value, dtype=object) for value in ("pass", "", ""))
+    for i, rule in enumerate(rules):
+        breaches: tuple[tuple[Breach, Bools], ...] = (("low", broken.low == i), ("high", broken.high == i),
+                                                      ("missing", broken.missing == i))
+        for which, mask in breaches:
+            verdict[mask] = "failed" if which == "missing" and rule.missing == "fail" else "rejected"
+            reason[mask], column[mask] = rule.reason_for(which), rule.column
     table = pd.DataFrame({"verdict": verdict, "reason": reason, "column": column}, index=frame.index)
-    return Verdicts(table=table, margins=pd.DataFrame(margins, index=frame.index))
+    return Verdicts(table=table, margins=pd.DataFrame({m.rule.label: m.margin for m in measured}, index=frame.index))
 
 
 def broken_units(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> set[str]:
@@ -96,33 +127,58 @@ def broken_units(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> set[str]:
     broken = np.zeros(len(frame), dtype=bool)
     for rule in rules:
         if rule.column in frame.columns:
-            m = _Measured(frame, rule)
+            m = _Measured(Numbers(frame), rule)
             broken |= m.low | m.high
     return set(frame.index[broken])
 
 
-class _Measured:
-    """A rule's column held against its bounds: (N,) masks ``low``, ``high``, ``missing``, and the ``margin``."""
+class Numbers:
+    """Score columns as the rules compare them, each prepared once."""
 
-    def __init__(self, frame: pd.DataFrame, rule: RuleConfig) -> None:
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self._columns: dict[str, tuple[Floats, Bools]] = {}
+
+    def column(self, name: str) -> tuple[Floats, Bools]:
+        """(N,) values and where they are missing; all are missing in a column that is not there.
+
+        Scores are float32 and a float32 0.3 is 0.30000001: values (which a caller may hold as float64) and bounds are
+        both rounded, so a score equal to its bound passes, in a cascade as in the seal.
+        """
+        if name not in self._columns:
+            values: Floats = np.full(len(self.frame), np.nan)
+            if name in self.frame.columns:
+                values = self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+                values = values if self.is_whole(name) else values.astype(np.float32).astype(np.float64)
+            self._columns[name] = values, np.isnan(values)
+        return self._columns[name]
+
+    def is_whole(self, name: str) -> bool:
+        """Whether the column holds integers."""
+        return name in self.frame.columns and pd.api.types.is_integer_dtype(self.frame[name].dtype)
+
+
+class _Measured:
+    """A rule's column held against its bounds: (N,) masks ``low``, ``high`` and ``missing``."""
+
+    def __init__(self, numbers: Numbers, rule: RuleConfig) -> None:
         self.rule = rule
-        applies: Bools = np.ones(len(frame), dtype=bool)
-        if rule.layout is not None:
-            applies = (frame["layout"] == rule.layout).to_numpy(dtype=bool)
-        values: Floats = np.full(len(frame), np.nan)
-        whole = False
-        if rule.column in frame.columns:
-            series = frame[rule.column]
-            whole = pd.api.types.is_integer_dtype(series.dtype)
-            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        # Scores are float32 and a float32 0.3 is 0.30000001: values (which a caller may hold as float64) and bounds are
-        # both rounded, so a score equal to its bound passes, in a cascade as in the seal
-        if not whole:
-            values = values.astype(np.float32).astype(np.float64)
+        self._values, missing = numbers.column(rule.column)
+        whole = numbers.is_whole(rule.column)
         low, high = (b if b is None or whole else float(np.float32(b)) for b in (rule.min, rule.max))
-        to_low: Floats = values - (-np.inf if low is None else low)
-        to_high: Floats = (np.inf if high is None else high) - values
-        self.margin: Floats = np.where(applies, np.minimum(to_low, to_high), np.nan)
-        self.low: Bools = applies & (to_low < 0)
-        self.high: Bools = applies & (to_high < 0)
-        self.missing: Bools = applies & np.isnan(values)
+        self._bounds = -np.inf if low is None else low, np.inf if high is None else high
+        self._applies: Bools | None = None
+        if rule.layout is not None:
+            self._applies = (numbers.frame["layout"] == rule.layout).to_numpy(dtype=bool)
+        self.low = self._of_layout(self._values < self._bounds[0])
+        self.high = self._of_layout(self._values > self._bounds[1])
+        self.missing = self._of_layout(missing)
+
+    def _of_layout(self, mask: Bools) -> Bools:
+        return mask if self._applies is None else mask & self._applies
+
+    @property
+    def margin(self) -> Floats:
+        """(N,) distance to the nearer bound; NaN = no number or another layout."""
+        nearer: Floats = np.minimum(self._values - self._bounds[0], self._bounds[1] - self._values)
+        return nearer if self._applies is None else np.where(self._applies, nearer, np.nan)

@@ -33,7 +33,7 @@ def build_sample(unit: Unit, images: Mapping[str, bytes], scores: Mapping[str, A
     Nothing of the run's folder, machine, engine or time: an input's ``uri`` and ``locator`` stay in the plan.
     """
     data = [encode_image(images[role], config) for role in ROLES]
-    data += [unit.caption.encode(), _dump(describe(unit, scores, provenance)).encode()]
+    data += [unit.caption.encode(), dump_json(describe(unit, scores, provenance)).encode()]
     return [(f"{unit.unit_id}.{suffix}", part) for suffix, part in zip(member_suffixes(config), data, strict=True)]
 
 
@@ -58,5 +58,6 @@ def plain_number(value: Any) -> float | int | None:
     return float(str(np.float32(value))) if math.isfinite(value) else None
 
 
-def _dump(value: Any) -> str:
+def dump_json(value: Any) -> str:
+    """The text of a sample's ``.json``."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)

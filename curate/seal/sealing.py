@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ import pyarrow as pa
 from curate.errors import StoreError
 from curate.files import write_advice, write_atomic, write_json
 from curate.records import Unit
-from curate.seal.card import data_card
+from curate.seal.card import Origin, data_card, origins_of
 from curate.seal.config import SealConfig
+from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.index import build_index, check_accounting
-from curate.seal.judge import ScoreTable, check_columns, count_by, gather_scores, judge
+from curate.seal.judge import Judge, Judged, count_by, gather_scores
 from curate.seal.models import models_of
 from curate.seal.near_duplicates import NearDuplicateConfig
 from curate.seal.publish import CARD, DATASET_JSON, INDEX, check_replaceable, mend, publish, staging_folder
+from curate.seal.rule_set import RuleSet
 from curate.seal.rules import RuleConfig
 from curate.seal.samples import Members, build_sample, member_suffixes
 from curate.seal.shards import Shard, write_shards
@@ -55,10 +57,12 @@ class SealReport:
 
 
 def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: NearDuplicateConfig | None = None,
-         config: SealConfig | None = None, scorers: Sequence[tuple[str, str]] = ()) -> SealReport:
+         config: SealConfig | None = None, scorers: Sequence[tuple[str, str]] = (),
+         selected: frozenset[str] | None = None) -> SealReport:
     """Write ``shards/`` of a run anew from what is committed; the former set is replaced as a whole.
 
-    ``scorers``: (name, fingerprint) of the scores to use. Equal inputs give equal bytes. Raises ConfigError for a rule
+    ``scorers``: (name, fingerprint) of the scores to use; ``selected``: ids that may be kept, None = all. Equal inputs
+    give equal bytes. Raises ConfigError for a rule
     on a column nobody gives, StoreError for a damaged candidate, a full disk (the former set stays) or an accounting
     that does not add up.
     """
@@ -67,24 +71,25 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     check_replaceable(final)
     ledger = store.ledger()
     units = with_captions(store.units(), ledger)
-    scores = gather_scores(store, [unit.unit_id for unit in units], scorers)
-    check_columns(scores, rules, near_duplicates)
-    judged = judge(units, ledger, scores, rules, near_duplicates)
-    kept = [unit for unit in units if judged.at[unit.unit_id, "status"] == "kept"]
+    ids = [unit.unit_id for unit in units]
+    scores = gather_scores(store, ids, scorers)
+    facts = facts_of(units, ledger, scores, selected=selected)
+    judged = Judge(facts)(rules, near_duplicates)
+    kept = [unit for unit, keep in zip(units, judged.kept.tolist(), strict=True) if keep]
     build = _builder(store, kept, ledger, scores, config)
     staged = staging_folder(final)
     try:
         mend(final)
         staged.mkdir(parents=True)
-        shards, where = _write_all(staged, kept, build, config)
-        index = build_index(units, judged, scores, where)
+        shards, where = write_splits(staged, {unit.unit_id: unit.side for unit in kept}, build, config)
+        index = build_index(units, judged.table(ids), facts, scores, where)
         check_accounting(units, index, sum(shard.samples for shard in shards))
-        report = SealReport(planned=len(units), kept=len(kept), rejected=count_by(judged, "rejected"),
-                            failed=count_by(judged, "failed"), pending=int((judged["status"] == "pending").sum()),
-                            shards=tuple(shards), folder=final)
-        dataset = _describe(report, index, rules, near_duplicates, config, scores, scorers)
+        report = report_of(judged, shards, final)
+        columns = {name: str(index.schema.field(name).type) for name in scores.owners}
+        dataset = describe(report, RuleSet(rules=tuple(rules), near_duplicates=near_duplicates), config,
+                           columns=columns, owners=scores.owners, scorers=scorers)
         dataset["models"] = models_of(ledger.loc[[unit.unit_id for unit in kept], "provenance"])
-        _write_sidecars(staged, dataset, index, kept)
+        write_sidecars(staged, dataset, index, origins_of(kept))
         publish(final)
     except OSError as error:
         raise StoreError(f"{staged}: cannot be written: {write_advice(error)}") from error
@@ -92,6 +97,16 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
         with contextlib.suppress(OSError):
             shutil.rmtree(staged, ignore_errors=True)
     return report
+
+
+def report_of(judged: Judged, shards: Sequence[Shard], folder: Path) -> SealReport:
+    """The accounts of what was judged and written."""
+    counts = judged.counts()
+    by_status = {status: sum(n for verdict, n in counts.items() if verdict.status == status)
+                 for status in ("kept", "pending")}
+    return SealReport(planned=len(judged.codes), kept=by_status["kept"], rejected=count_by(counts, "rejected"),
+                      failed=count_by(counts, "failed"), pending=by_status["pending"], shards=tuple(shards),
+                      folder=folder)
 
 
 def _builder(store: RunStore, kept: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, config: SealConfig,
@@ -118,20 +133,21 @@ def _records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {str(k): v for k, v in row.items()} for key, row in zip(frame.index, values, strict=True)}
 
 
-def _write_all(folder: Path, kept: Sequence[Unit], build: Callable[[str], Members], config: SealConfig,
-               ) -> tuple[list[Shard], dict[str, str]]:
+def write_splits(folder: Path, side_of: Mapping[str, str], build: Callable[[str], Members], config: SealConfig,
+                 ) -> tuple[list[Shard], dict[str, str]]:
+    """The shards of both splits, and unit_id -> shard name. ``side_of``: kept unit -> split."""
     shards: list[Shard] = []
     where: dict[str, str] = {}
     for split in SPLITS:
-        ids = [unit.unit_id for unit in kept if unit.side == split]
+        ids = [unit_id for unit_id, side in side_of.items() if side == split]
         written, places = write_shards(folder, split, ids, build, config)
         shards += written
         where |= places
     return shards, where
 
 
-def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], near: NearDuplicateConfig | None,
-              config: SealConfig, scores: ScoreTable, scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def describe(report: SealReport, rules: RuleSet, config: SealConfig, *, columns: Mapping[str, str],
+             owners: Mapping[str, str], scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The content of dataset.json, without the checksums of its neighbours."""
     splits = {split: [s for s in report.shards if s.split == split] for split in SPLITS}
     return {
@@ -142,18 +158,18 @@ def _describe(report: SealReport, index: pa.Table, rules: Sequence[RuleConfig], 
                            "bytes": sum(s.bytes for s in shards)} for split, shards in splits.items() if shards},
         "totals": {"planned": report.planned, "kept": report.kept, "rejected": report.rejected,
                    "failed": report.failed, "pending": report.pending},
-        "columns": {name: str(index.schema.field(name).type) for name in scores.owners},
+        "columns": dict(columns),
+        "owners": dict(owners),
         "scorers": [{"name": name, "fingerprint": fingerprint} for name, fingerprint in scorers],
-        "rules": [rule.model_dump(mode="json") for rule in rules],
-        "rule_labels": [rule.label for rule in rules],
-        "near_duplicates": near.model_dump(mode="json") if near else None,
+        **rules.model_dump(mode="json"),
+        "rule_labels": [rule.label for rule in rules.rules],
         "settings": config.model_dump(mode="json"),
     }
 
 
-def _write_sidecars(folder: Path, dataset: dict[str, Any], index: pa.Table, kept: Sequence[Unit]) -> None:
+def write_sidecars(folder: Path, dataset: dict[str, Any], index: pa.Table, origins: Iterable[Origin]) -> None:
     """Card and index, then dataset.json, which says that the set is whole."""
-    write_atomic(folder / CARD, data_card(dataset, kept).encode())
+    write_atomic(folder / CARD, data_card(dataset, origins).encode())
     write_table(folder / INDEX, index)
     files = {name: (folder / name).read_bytes() for name in (CARD, INDEX)}
     sums = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}

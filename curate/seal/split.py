@@ -10,49 +10,57 @@ The val unit is rejected: val is the smaller side, and a leak falsifies val, not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from curate.records import Unit
-from curate.seal.near_duplicates import HashIndex
+import numpy as np
+
+from curate.records import InputRole, Unit
+from curate.seal.look_alikes import Bools, Ints, LookAlikes
+from curate.seeds import seed
 
 LEAK = "leaks across the split"
+TARGETS: tuple[InputRole, ...] = ("stylized", "content")
 
 
-def target_source(unit: Unit) -> str:
-    """The image that gives a target its structure, as sha256: the stylized input, else the content, else the unit."""
-    for role in ("stylized", "content"):
-        item = unit.inputs.get(role)
-        if item is not None:
-            return item.sha256
-    return unit.unit_id
+class Keys(NamedTuple):
+    """Who is in a unit, as 63-bit hashes that are equal for equal things in any run; 0 = unknown."""
+
+    source: int
+    """The image that gives the target its structure: the stylized input, else the content, else the unit itself."""
+    subject: int
+    """Of the target: its words without case and outer blanks, or the source image where no words are known."""
+    style_subject: int
+    """Of the style reference, where it was made for this unit; of a given style image without words nothing is known,
+    and its style is meant to be shared by many units."""
 
 
-def subjects(unit: Unit) -> set[str]:
-    """Keys of the unit's two subjects: words without case and outer blanks, or the image's sha256 where none are known.
+def keys_of(unit: Unit) -> Keys:
+    """What the unit shares with others."""
+    target = next((unit.inputs[role].sha256 for role in TARGETS if role in unit.inputs), unit.unit_id)
+    plain = unit.inputs.get("subject")
+    return Keys(seed("source", target), _subject(unit.subject, target),
+                _subject(unit.style_subject, plain.sha256 if plain else ""))
 
-    A style image (not made for this unit) without subject words has no key: its subject is unknown, and its style is
-    meant to be shared by many units.
+
+def _subject(words: str, sha256: str) -> int:
+    name = " ".join(words.casefold().split()) or sha256
+    return seed("subject", name) if name else 0
+
+
+def leaking(subjects: Ints, val: Bools, kept: Bools, alike: LookAlikes | None, hashed: Bools) -> Bools:
+    """(N,) val units that leak, among the ``kept``.
+
+    ``subjects`` (2, N): numbers from 0 of the targets' and the style references' subjects, -1 = unknown; ``alike``:
+    None = look at subjects only; ``hashed`` (N,): which units have a hash.
     """
-    second = unit.inputs.get("subject")
-    keys = {_key(unit.subject, target_source(unit)), _key(unit.style_subject, second.sha256 if second else "")}
-    return keys - {""}
-
-
-def _key(words: str, sha256: str) -> str:
-    return " ".join(words.casefold().split()) or sha256
-
-
-def leaking_units(kept: Sequence[Unit], bits: Mapping[str, int], *, max_distance: int = 0) -> set[str]:
-    """Val units that leak, among units that would be kept. ``bits``: their hashes; empty = look at subjects only."""
-    train = [unit for unit in kept if unit.side == "train"]
-    seen = {key for unit in train for key in subjects(unit)}
-    index = HashIndex(len(train), max_distance)
-    for unit in train:
-        if unit.unit_id in bits:
-            index.add(unit.unit_id, bits[unit.unit_id])
-    leaks = set()
-    for unit in kept:
-        look_alike = unit.unit_id in bits and unit.side == "val" and index.find(bits[unit.unit_id]) is not None
-        if unit.side == "val" and (look_alike or not subjects(unit).isdisjoint(seen)):
-            leaks.add(unit.unit_id)
+    train, at_risk = kept & ~val, kept & val
+    seen = np.zeros(int(subjects.max(initial=-1)) + 2, dtype=bool)
+    seen[subjects[:, train]] = True
+    seen[-1] = False  # where the unknown subjects' -1 points
+    leaks: Bools = at_risk & seen[subjects].any(axis=0)
+    if alike is not None:
+        present = np.zeros(alike.count, dtype=bool)
+        present[alike.codes[train & hashed]] = True
+        looks = np.flatnonzero(at_risk & hashed)
+        leaks[looks] |= alike.near_any(present)[alike.codes[looks]]
     return leaks

@@ -33,6 +33,11 @@ class RunPaths:
         return self.root / "scores"
 
     @property
+    def embeddings(self) -> Path:
+        """Vectors of targets by scorer, for selections; they can be made again."""
+        return self.root / "embeddings"
+
+    @property
     def attempts(self) -> Path:
         """Folder of the journal of started and not yet committed work."""
         return self.root / "attempts"

@@ -6,6 +6,7 @@ Reading a segment costs about 0.5 ms, so 10,000 take 5 s once; ``SegmentFolder``
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,11 +24,17 @@ def write_table(path: Path, table: pa.Table) -> None:
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def read_table(path: Path) -> pa.Table:
-    """The table at ``path``. Raises StoreError when it is absent, partial or not parquet."""
+def read_table(path: Path, columns: Sequence[str] | None = None, *, encoded: Sequence[str] = ()) -> pa.Table:
+    """The table at ``path``, or some of its columns (those that are not there are left out); the ``encoded`` ones as
+    dictionaries.
+
+    Raises StoreError when it is absent, partial or not parquet.
+    """
     try:
         # one read and no memory map: segments are a few KB, and a map would pin a file that may be replaced
-        return pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+        source = pa.BufferReader(path.read_bytes()) if columns is None else path
+        with pq.ParquetFile(source, read_dictionary=[*encoded]) as file:
+            return file.read(columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path}: not readable as parquet ({error}); delete it and run again") from error
 

@@ -36,10 +36,13 @@ def list_models() -> None:
 
 def build_model(name: str, out: Path | None, work: Path | None) -> None:
     """Train ``name`` into ``out`` (default: the package's folder), with checkpoints and log in ``work``."""
+    from curate.zoo.card import note_fingerprint
+
     build: Callable[[Path, Path], Any] = _find(name)
     work = work or default_cache() / "work" / name
     print(f"zoo {name}: checkpoints and log in {work}", flush=True)
     print(build(out or ZOO / name, work))
+    note_fingerprint(out or ZOO / name)
 
 
 def evaluate_models(names: Sequence[str], *, write: bool) -> int:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from curate.files import write_atomic
+from curate.models import model_hash
 from curate.zoo.data import HELDOUT_SETS, EmojiData
+
+FINGERPRINT = "Fingerprint"
+"""Heading of the section that holds the model's hash."""
 
 
 def write_card(folder: Path, *, title: str, summary: str, sections: Mapping[str, str]) -> None:
@@ -28,6 +32,12 @@ def replace_section(folder: Path, name: str, body: str) -> None:
         rest = text[found.end() :]
         text = text[: found.start()] + section + ("\n" + rest if rest else "")
     write_atomic(path, text.encode())
+
+
+def note_fingerprint(folder: Path) -> None:
+    """Put the model's hash into its card, so that a damaged copy can be told."""
+    model_hash.cache_clear()  # the folder has just been written
+    replace_section(folder, FINGERPRINT, f"`{model_hash(str(folder))}`")
 
 
 def data_table(data: EmojiData) -> str:

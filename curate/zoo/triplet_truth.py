@@ -58,13 +58,14 @@ def draw_truth(data: EmojiData, *, count: int, seed: int) -> Truth:
     """``count`` true units and their spoilt versions; a function of data, count and seed."""
     units: dict[Fault, list[TripletImages]] = {fault: [] for fault in FAULTS}
     for number in range(count):
-        for fault, unit in _draw_unit(data, np.random.default_rng([seed, number])).items():
+        for fault, unit in draw_unit(data, seed=seed, number=number).items():
             units[fault].append(unit)
     return Truth(units)
 
 
-def _draw_unit(data: EmojiData, rng: np.random.Generator) -> dict[Fault, TripletImages]:
+def draw_unit(data: EmojiData, *, seed: int, number: int) -> dict[Fault, TripletImages]:
     """One true unit, layout shifted (another drawing of the subject), with all its faults."""
+    rng = np.random.default_rng([seed, number])
     heldout = np.flatnonzero(data.heldout_subjects)
     x, y, z = rng.choice(heldout, size=3, replace=False).tolist()
     a, b = _rows(data, rng, x, 2)
@@ -101,22 +102,22 @@ def _draw_unit(data: EmojiData, rng: np.random.Generator) -> dict[Fault, Triplet
 
 def ink_units(data: EmojiData, *, count: int, seed: int) -> list[TripletImages]:
     """True units whose style has a hand of its own: the counterpart of "colour_only"."""
-    found = []
-    for number in range(count):
-        rng = np.random.default_rng([seed, 1, number])
-        x, y = rng.choice(np.flatnonzero(data.heldout_subjects), size=2, replace=False).tolist()
-        ink = sample_style(rng, INKS[int(rng.integers(len(INKS)))])
-        (a,), (b,) = _rows(data, rng, x, 1), _rows(data, rng, y, 1)
-        found.append(
-            _unit(
-                draw(data.images[a], None, None),
-                draw(data.images[b], ink, None),
-                draw(data.images[a], ink, None),
-                data.subjects[x],
-                "preserved",
-            )
-        )
-    return found
+    return [ink_unit(data, seed=seed, number=number) for number in range(count)]
+
+
+def ink_unit(data: EmojiData, *, seed: int, number: int) -> TripletImages:
+    """One of them, layout preserved."""
+    rng = np.random.default_rng([seed, 1, number])
+    x, y = rng.choice(np.flatnonzero(data.heldout_subjects), size=2, replace=False).tolist()
+    ink = sample_style(rng, INKS[int(rng.integers(len(INKS)))])
+    (a,), (b,) = _rows(data, rng, x, 1), _rows(data, rng, y, 1)
+    return _unit(
+        draw(data.images[a], None, None),
+        draw(data.images[b], ink, None),
+        draw(data.images[a], ink, None),
+        data.subjects[x],
+        "preserved",
+    )
 
 
 def _colour_only(

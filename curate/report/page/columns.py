@@ -92,7 +92,8 @@ def _first_unseen(units: UnitTable, store: RunStore) -> npt.NDArray[np.uint8]:
     """
     frame = units.frame
     if "unscored_by" in frame:
-        return (pd.Categorical(frame["unscored_by"], categories=list(units.errors)).codes + 1).astype(np.uint8)
+        named = frame["unscored_by"].where(frame["unscored_by"] != "")
+        return (pd.Categorical(named, categories=list(units.errors)).codes + 1).astype(np.uint8)
     found = np.zeros(len(frame), dtype=np.uint8)
     broken = (frame["stage"] == "rules") & ~frame["reason"].str.endswith(" missing")
     open_ = (broken | frame["status"].isin(["pending", UNDECIDED])).to_numpy()

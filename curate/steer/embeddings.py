@@ -1,0 +1,76 @@
+"""Vectors of the targets of a run, by the networks that scored it: what is drawn (CLIP) and how (CSD's style head).
+
+Kept in ``embeddings/`` of the run by the scorers' fingerprints, so a second selection needs no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL.Image import Image
+
+from curate.config import parse
+from curate.errors import ConfigError
+from curate.images import decode
+from curate.run.config import RunConfig
+from curate.run.planning import fingerprint
+from curate.store import RunStore
+from curate.store.tables import read_table, write_table
+from filters.clip import ClipScorer
+from filters.csd import CsdScorer
+
+Floats = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[Image]], Floats]
+BATCH = 64
+
+
+def embeddings(store: RunStore, unit_ids: Sequence[str]) -> Floats:
+    """(N, D) unit vectors of the targets, the networks' vectors side by side and equally heavy.
+
+    ConfigError when the run has neither a csd nor a clip scorer.
+    """
+    config = parse(RunConfig, store.info["config"], file=store.paths.run_json)
+    used = {name: scorer for name, scorer in config.scorers.items() if isinstance(scorer, ClipScorer | CsdScorer)}
+    if not used:
+        raise ConfigError("nothing here knows when two pictures are alike: select needs a csd or clip scorer",
+                          file=store.paths.run_json, key="scorers")
+    parts = [_of(store, f"{name}@{fingerprint(scorer.identity())}", scorer, unit_ids) for name, scorer in used.items()]
+    joined: Floats = np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+    return joined
+
+
+def _of(store: RunStore, name: str, scorer: ClipScorer | CsdScorer, unit_ids: Sequence[str]) -> Floats:
+    path = store.paths.embeddings / f"{name}.parquet"
+    known = _read(path) if path.exists() else {}
+    missing = [unit_id for unit_id in unit_ids if unit_id not in known]
+    if missing:
+        embed = _load(scorer)
+        for at in range(0, len(missing), BATCH):
+            part = missing[at:at + BATCH]
+            images = store.load_images(part)
+            vectors = embed([decode(images[unit_id]["stylized"]) for unit_id in part])
+            known |= dict(zip(part, vectors, strict=True))
+        _write(path, known)
+    return np.stack([known[unit_id] for unit_id in unit_ids]).astype(np.float32)
+
+
+def _load(scorer: ClipScorer | CsdScorer) -> Embed:
+    call: Any = scorer.load("cuda" if scorer.resources.gpus > 0 else "cpu")
+    embed: Embed = call.image_vectors if isinstance(scorer, ClipScorer) else call.style_vectors
+    return embed
+
+
+def _read(path: Path) -> dict[str, Floats]:
+    table = read_table(path)
+    vectors = np.stack(table.column("vector").to_numpy()) if table.num_rows else np.zeros((0, 1), dtype=np.float32)
+    return dict(zip(table.column("unit_id").to_pylist(), vectors, strict=True))
+
+
+def _write(path: Path, known: dict[str, Floats]) -> None:
+    vectors = pa.array([vector.tolist() for vector in known.values()], pa.list_(pa.float32()))
+    write_table(path, pa.table({"unit_id": pa.array(list(known), pa.string()), "vector": vectors}))

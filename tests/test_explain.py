@@ -1,0 +1,125 @@
+"""`curate explain` and `curate diff` on a run of the zoo's real models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from curate.cli import app
+from curate.errors import ConfigError, StoreError
+from curate.run.command import seal_run
+from curate.store import RunStore
+from curate.trust.diff import differences
+from curate.trust.evidence import find_unit, gather
+from curate.trust.regenerate import Remaker, compare
+from tests.drawn_run import make_run
+from tests.drawn_run import seal_run as seal_drawn
+from tests.runs import png
+from tests.test_run import run, small_config
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explained")
+    assert run(small_config(folder, scorers={"phash": {"kind": "phash"}, "copy_paste": {"kind": "copy_paste"}},
+                            rules=[{"column": "copy_paste.alignment", "max": 0.6, "layout": "shifted"}])) == 0
+    return folder / "run"
+
+
+def asked(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["explain", *arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_everything_about_a_unit_is_said_and_it_comes_out_the_same(made: Path) -> None:
+    store = RunStore.open(made)
+    unit = store.units()[5]  # not the first of its block: its place counts
+    code, said = asked(str(made), unit.unit_id[:8], "--regenerate")
+    assert code == 0 and said.count("the same bytes") == 3
+    for item in unit.inputs.values():
+        assert item.sha256 in said and item.licence in said and item.attribution[:20] in said
+    row = store.ledger().loc[unit.unit_id]
+    assert row["content_sha256"] in said and row["style_sha256"] in said
+    assert "zoo:restyle" in said and "model_hash" in said and unit.caption in said
+    assert "number 5 of the plan, block 1 (4 units)" in said
+    margin = gather(store, unit.unit_id).rules[0]
+    wanted = "does not concern this layout" if unit.layout == "preserved" else f"by {abs(margin.margin):.4f}"
+    assert wanted in said and "verdict" in said
+
+
+def test_changed_images_are_seen_when_made_again(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "run"))
+    store = RunStore.open(copy)
+    store.update_info({**store.info, "config": {**store.info["config"], "seed": 5, "size": 48}})
+    code, said = asked(str(copy), "0", "--regenerate")
+    assert code == 1 and "other bytes" in said and "possible causes" in said
+    values = RunStore.open(made).info["config"]
+    values["experts"]["stylize"]["arguments"] = {"task": "destylize"}
+    store.update_info({**store.info, "config": values})
+    assert "the stylize expert is another one now (zoo:restyle)" in asked(str(copy), "0", "--regenerate")[1]
+
+
+def test_a_source_that_changed_is_said(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "run"))
+    store = RunStore.open(copy)
+    evidence = gather(store, "1")
+    gone = {"kind": "folder", "path": str(tmp_path)}
+    config = evidence.config.model_validate_json(json.dumps({**store.info["config"], "sources": {
+        "input": gone, "subjects": gone}}))
+    remaker = Remaker(store, config)
+    with pytest.raises(StoreError, match="cannot be made again: input: "):
+        remaker.remake(evidence)
+    remaker.close()
+
+
+def test_failed_and_unfinished_units_are_explained(tmp_path: Path, made: Path) -> None:
+    store = make_run(tmp_path / "run", num_done=20)
+    store.update_info({**RunStore.open(made).info, "scorers": {}})
+    assert "failed at stylize: the model returned no image" in asked(str(store.root), "9")[1]
+    assert "not yet; begun and not finished 0 times" in asked(str(store.root), "30")[1]
+    assert "nothing is sealed yet" in asked(str(store.root), "0")[1]
+
+
+def test_ids_are_found_by_beginning_or_number(made: Path) -> None:
+    store = RunStore.open(made)
+    unit = store.units()[3]
+    assert find_unit(store, "3") == find_unit(store, unit.unit_id) == find_unit(store, unit.unit_id[:6]) == unit
+    with pytest.raises(ConfigError, match="no unit of the plan"):
+        find_unit(store, "zzzz")
+    with pytest.raises(ConfigError, match="at least 4 digits"):
+        find_unit(store, "ab")
+
+
+def test_pixels_are_compared_where_bytes_differ() -> None:
+    assert compare("style", png("a"), png("a")).same_bytes
+    apart = compare("style", png("a"), png("b"))
+    assert not apart.same_bytes and 60 < apart.mean < 110 and apart.largest > 200
+    assert compare("style", png("a"), png("a", px=8)).mean == float("inf")
+
+
+def test_diff_names_rules_verdicts_and_nothing_else(made: Path, tmp_path: Path) -> None:
+    assert list(differences(made, made)) == []
+    copy = Path(shutil.copytree(made, tmp_path / "run"))
+    seal_run(copy, None, ("rules.0.max=0.5", "rules.0.layout=null", "rules.0.reason=a copy"))
+    lines = list(differences(made, copy))
+    assert "config: rule on copy_paste.alignment [shifted]: <= 0.6 -> (none)" in lines
+    assert "config: rule on copy_paste.alignment: (none) -> <= 0.5 (a copy)" in lines
+    assert all(line.startswith(("config: rule on", "verdicts: ")) for line in lines)
+    assert any("kept" in line and "rejected" in line for line in lines)
+    result = CliRunner().invoke(app, ["diff", str(made), str(copy)])
+    assert result.exit_code == 1 and result.output.splitlines() == lines
+    assert CliRunner().invoke(app, ["diff", str(made), str(made)]).output == "no differences\n"
+
+
+def test_diff_of_runs_of_other_units_and_of_copies(made: Path, tmp_path: Path) -> None:
+    store = make_run(tmp_path / "drawn")
+    seal_drawn(store)
+    lines = list(differences(made / "shards", store.paths.shards))
+    assert any(line.startswith("units: 12 only in the first") for line in lines)
+    assert any(line.startswith("scores: copy_paste.alignment only in the first") for line in lines)
+    copy = Path(shutil.copytree(store.paths.shards, tmp_path / "copy"))
+    assert list(differences(copy, store.paths.shards)) == []

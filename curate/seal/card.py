@@ -46,7 +46,7 @@ def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:
         "## Load it", LOADING.format(first=first),
         "## Licences of the source images", licence_table(origins),
         "Generated images derive from these sources; `inputs` in a sample's `.json` names those of the sample.",
-        "## Licences of the models that made them", _models(dataset.get("models", {})),
+        "## Licences of the models that made them", _models(dataset.get("models", ())),
         "## What was kept, and why", _outcomes(totals), "Rules, in order:", rule_list(dataset),
         "The split is by subject: no subject of a val triplet stands in train.",
         "## Scores", "\n".join(f"* `{name}` ({kind})" for name, kind in dataset["columns"].items()) or "none",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from curate.run.planning import provenance_of
+from curate.engine import provenance_of
 from curate.store import RunStore
 from curate.trust.evidence import Evidence, gather
 from curate.trust.regenerate import Difference, Remaker

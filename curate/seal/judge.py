@@ -100,7 +100,8 @@ def _judge_scores(made: Sequence[Unit], scores: ScoreTable, rules: Sequence[Rule
             found[unit_id] = ("pending", unseen[0], f"not scored by {unseen[0]}")
         elif verdict == "failed":
             owner = scores.owners.get(column, "score")
-            found[unit_id] = ("failed", owner, scores.errors.get(owner, {}).get(unit_id, reason))
+            told = scores.errors.get(owner, {}).get(unit_id, reason)
+            found[unit_id] = ("failed", owner, told.partition("\n")[0])  # the rest stands in the column errors
         elif verdict == "rejected":
             found[unit_id] = ("rejected", RULES, reason)
     return found

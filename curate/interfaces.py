@@ -58,7 +58,11 @@ class TripletImages(NamedTuple):
 
 
 ScoreColumns = dict[str, "np.ndarray"]
-"""Column name -> (N,) float32 (int64 for hashes). NaN = this unit could not be scored."""
+"""Column name -> (N,) float32 (int64 for hashes). NaN = this unit could not be scored; beside the promised columns
+there may then be ``ERROR``."""
+ERROR = "error"
+"""(N,) str: why a unit lacks a number, "" where none is lacking. The first line is the reason, the rest is evidence,
+such as what a judge said; it goes into the score store with the numbers that there are."""
 Score = Callable[[Sequence[TripletImages]], ScoreColumns]
 
 

@@ -79,7 +79,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a unit has no images (stage ``input``, ``destylize``, ``stylize``, ``worker``) or no score (the scorer)."""
+    """Why a unit has no images (stage ``input``, ``destylize``, ``stylize``, ``worker``) or no score (the scorer).
+
+    The first line of ``reason`` is what is counted; a scorer may add lines of evidence.
+    """
 
     stage: str
     reason: str

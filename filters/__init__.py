@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 SCORERS: dict[str, str] = {
     "csd": "filters.csd:CsdScorer",
     "clip": "filters.clip:ClipScorer",
+    "dino": "filters.dino:DinoScorer",
+    "cas": "filters.cas:CasScorer",
+    "aesthetic": "filters.aesthetic:AestheticScorer",
+    "nsfw": "filters.nsfw:NsfwScorer",
     "vlm": "filters.vlm:VlmScorer",
     "copy_paste": "filters.copy_paste:CopyPasteScorer",
     "colour": "filters.colour:ColourScorer",

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class ClipScorer(ModelScorer):
     """Columns ``clip.image.<pair>``, ``clip.text.stylized`` and ``clip.text.content``, cosines in [-1, 1].
 
-    ``model``: ``NAME/PRETRAINED`` of open_clip ("ViT-L-14/openai"), ``hf-hub:ORG/REPO``, or a folder with
-    ``open_clip_config.json``. ``prompt`` frames the caption; "{}" stands for it.
+    ``model``: ``NAME/PRETRAINED`` of open_clip ("ViT-L-14/openai", "ViT-SO400M-16-SigLIP2-384/webli"),
+    ``hf-hub:ORG/REPO``, or a folder with ``open_clip_config.json``. ``prompt`` frames the caption; "{}" stands
+    for it. Preprocessing and tokenizer are the model's own, as open_clip knows them: OpenAI's short side bicubic
+    and centre crop, SigLIP's squash; QuickGELU where the weights were trained with it.
     """
 
     kind: Literal["clip"] = "clip"

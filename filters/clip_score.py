@@ -86,12 +86,28 @@ def load_clip(
     name, pretrained = split_name(model)
     try:
         network, preprocess = open_clip.create_model_from_pretrained(
-            name, pretrained=pretrained, precision=PRECISIONS[dtype], device=device
+            name,
+            pretrained=pretrained,
+            precision=PRECISIONS[dtype],
+            device=device,
+            force_quick_gelu=trained_with_quick_gelu(name, pretrained),
         )
         tokenize = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(f"clip {model}: {error}") from error
     return network.eval(), preprocess, tokenize
+
+
+def trained_with_quick_gelu(name: str, pretrained: str | None) -> bool:
+    """Whether the weights behind a tag want QuickGELU: open_clip only warns where the model's own config disagrees,
+    and "ViT-L-14/openai" would give numbers of another network.
+    """
+    if pretrained is None:
+        return False
+    wanted = bool(open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False))
+    if not wanted and (open_clip.get_model_config(name) or {}).get("quick_gelu", False):
+        raise ModelError(f"clip {name}/{pretrained}: weights without QuickGELU; take the model without -quickgelu")
+    return wanted
 
 
 def split_name(model: str) -> tuple[str, str | None]:

@@ -6,22 +6,19 @@ tensor of the network must be in the file and every tensor of the file in the ne
 
 from __future__ import annotations
 
-import argparse
 import json
-import pickle
 import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from curate.errors import ModelError
 from filters.csd_network import OFFICIAL_ARCH, CsdArch, CsdNetwork
+from filters.weights import MAX_LISTED, read_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-MAX_LISTED = 4  # keys named in an error
 
 
 def load_csd(path: Path) -> CsdNetwork:
@@ -57,16 +54,13 @@ def _read(path: Path) -> str:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file under their names in ``CsdNetwork``."""
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:  # {model_state_dict, opt_bb, opt_proj, iter, args, fp16_scaler}: only a Namespace
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-            state = loaded.get("model_state_dict", loaded)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{path}: not a CSD checkpoint: {error}") from error
+    """Tensors of a file under their names in ``CsdNetwork``. The official pickle is {model_state_dict, opt_bb,
+    opt_proj, iter, args, fp16_scaler}, its names perhaps behind ``module.``.
+    """
+    loaded = read_tensors(path, what="a CSD checkpoint")
+    state = loaded.get("model_state_dict", loaded)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path}: not a CSD checkpoint: it does not hold named tensors alone")
     state = {k.removeprefix("module."): v for k, v in state.items()}
     return from_transformers_names(state) if any(".encoder.layers." in k for k in state) else state
 
@@ -74,9 +68,11 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def _check(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unexpected:
+        clip = "last_layer_style" in missing and any("resblocks" in k or "encoder.layers" in k for k in found)
         raise ModelError(
             f"{path}: not a whole CSD checkpoint: {len(missing)} tensors missing {missing[:MAX_LISTED]}, "
             f"{len(unexpected)} unexpected {unexpected[:MAX_LISTED]}"
+            + ("; a plain CLIP, which has no style head?" if clip else "")
         )
     wrong = [
         f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"

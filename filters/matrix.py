@@ -18,6 +18,23 @@ def matrix_columns(prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}.{pair}" for pair in PAIRS)
 
 
+def role_columns(prefix: str) -> tuple[str, ...]:
+    """Column names ``<prefix>.<role>`` in the order of ``ROLES``, for scorers that look at one image at a time."""
+    return tuple(f"{prefix}.{role}" for role in ROLES)
+
+
+def by_role(prefix: str, values: Floats) -> dict[str, Floats]:
+    """Columns of ``role_columns``, (N,) each, from (3N,) in the order of ``image_list``; not finite becomes NaN."""
+    known = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    return {column: known[i::3] for i, column in enumerate(role_columns(prefix))}
+
+
+def pair_roles(pair: str) -> tuple[int, int]:
+    """Places in ``ROLES`` of the two images of a pair."""
+    first, second = (i for i, role in enumerate(ROLES) if role in pair.split("_"))
+    return first, second
+
+
 def image_list(units: Sequence[TripletImages]) -> list[Image]:
     """Images of N units as 3N images: content, style, stylized of the first unit, then of the next."""
     return [image for unit in units for image in (unit.content, unit.style, unit.stylized)]
@@ -28,11 +45,10 @@ def matrix_cosines(prefix: str, vectors: Floats) -> dict[str, Floats]:
 
     Vectors that are not finite give NaN: that unit could not be scored.
     """
-    by_role = dict(zip(ROLES, (vectors[i::3] for i in range(3)), strict=True))
     columns: dict[str, Floats] = {}
     for pair in PAIRS:
-        first, second = (by_role[role] for role in ROLES if role in pair.split("_"))
-        columns[f"{prefix}.{pair}"] = row_products(first, second)
+        first, second = pair_roles(pair)
+        columns[f"{prefix}.{pair}"] = row_products(vectors[first::3], vectors[second::3])
     return columns
 
 

@@ -1,79 +1,115 @@
-"""A vision-language model as judge: how much of the subject, how much of the style, each from 0 to 4.
+"""A vision-language model as judge: a rubric's questions about the images of a triplet, answered here or by a server.
 
-UNO and USO filter with such a judge (UNO, arXiv 2504.02160: parts scored 0-4; kept at 3.5 or 4); which model,
-prompts and thresholds USO used is undisclosed, so the questions here are our choice and config fields.
-Instead of parsing written answers (UNO-1M's published labels contain 131184.67), the score is the expectation
-over the five rating tokens:
+UNO and USO filter with such a judge (UNO, arXiv 2504.02160). The default rubric does not parse written answers; its
+scores are expectations over the five rating tokens:
 
     rating = sum_r r * p(r),   p = softmax over the logits of "0".."4" at the answer's first position
 
-which lies in [0, 4] by construction and is finer than the five integers.
+which lie in [0, 4] by construction and are finer than the five integers. Preprocessing is the model's own processor;
+the prompt is the model's own chat template around the images, in the order of the question, and the words.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from filters.base import ModelScorer
+from curate.config import StrictModel
+from filters.base import ModelScorer, Scorer
+from filters.rubric import RubricConfig, read_rubric
 
 if TYPE_CHECKING:
     from curate.interfaces import Score
 
-SUBJECT_QUESTION = (
-    "Compare the subjects of the two images part by part. "
-    "Ignore style, colour, background, pose and position. "
-    "Rate from 0 (different subjects) to 4 (the same subject). Answer with one digit."
-)
-STYLE_QUESTION = (
-    "Compare the artistic style of the two images: lines, shading, texture, palette. Ignore what is shown. "
-    "Rate from 0 (different styles) to 4 (the same style). Answer with one digit."
-)
 
-QUESTIONS: dict[str, tuple[Literal["subject", "style"], Literal["content", "style"]]] = {
-    "vlm.subject.content_stylized": ("subject", "content"),  # consistency: should be high
-    "vlm.style.style_stylized": ("style", "style"),  # the point of the triplet: should be high
-    "vlm.style.content_stylized": ("style", "content"),  # residue of the style in the content: should be low
-    "vlm.subject.style_stylized": (
-        "subject",
-        "style",
-    ),  # leak of the style reference's subject: should be low
-}
-"""Column -> which question, and which image stands beside the stylized one; one forward pass."""
+class ServerConfig(StrictModel):
+    """An OpenAI-compatible server (vLLM, SGLang, ...) that answers in place of a model loaded here.
+
+    At most ``concurrency`` requests of one worker are open at once, so of a run ``concurrency`` times the scorer's
+    ``resources.replicas``. Refused, failed and timed-out requests are sent again up to ``retries`` times, after
+    Retry-After where the server says it, else after an exponentially growing, jittered pause.
+    """
+
+    url: str
+    """With the version: http://host:8000/v1."""
+    api_key_env: str | None = None
+    """Environment variable of the workers that holds the key; it is read there and written nowhere."""
+    concurrency: int = Field(default=16, ge=1, le=1024)
+    timeout_s: float = Field(default=120.0, gt=0)
+    """Of a request without a byte from the server."""
+    retries: int = Field(default=6, ge=0)
+    log_probabilities: bool = True
+    """Ask for them. Where an answer comes without, its text counts, as the certain choice that it is."""
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further fields of every request: {chat_template_kwargs: {enable_thinking: false}}."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^@\s?#]+", url):
+            raise ValueError("must be http(s)://host:port/v1 without user, password or query; see api_key_env")
+        return url
 
 
 class VlmScorer(ModelScorer):
-    """Columns of ``QUESTIONS``: expected ratings in [0, 4].
+    """Columns of the rubric, each behind ``vlm.``; NaN, with the judge's words as the error, where it did not answer.
 
     ``model`` is anything that transformers' AutoProcessor and AutoModelForImageTextToText load and whose chat
-    template takes two images. A unit is always scored alone (its four questions are the batch), so that its
-    numbers do not depend on which units stand beside it. ``min_mass``: a judge that puts less probability
-    than this on the five ratings together is not answering the question; that score is NaN.
+    template takes several images; with ``server``, the name under which the server knows it. A unit is always scored
+    alone (its questions are the batch), so that its numbers do not depend on which units stand beside it. ``min_mass``:
+    a judge that puts less probability than this on all offered answers together is not answering the question.
+    ``attempts``: how often it is asked, with a reminder of the form, until an answer can be used.
     """
 
     kind: Literal["vlm"] = "vlm"
     model: str = "zoo:vlm"
     batch: Literal[1] = 1
-    subject_question: str = SUBJECT_QUESTION
-    style_question: str = STYLE_QUESTION
+    rubric: RubricConfig = Field(default_factory=lambda: read_rubric("triplet"))
     min_mass: float = Field(default=0.25, ge=0.0, le=1.0)
+    attempts: int = Field(default=3, ge=1)
+    max_new_tokens: int = Field(default=512, ge=1)
+    """Of a written answer."""
+    server: ServerConfig | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Two that should be high, two that should be low."""
-        return tuple(QUESTIONS)
+        """Of the rubric's questions in order."""
+        return self.rubric.columns
+
+    @model_validator(mode="after")
+    def _a_server_has_its_model(self) -> VlmScorer:
+        if self.server is not None:
+            if self.model.startswith("zoo:") or self.revision is not None or self.dtype != "float32":
+                raise ValueError("with server, model is the server's name of it; revision and dtype are the server's")
+            if self.resources.replicas == "auto":
+                raise ValueError("with server, say resources.replicas (1 is usual): each has its own concurrency")
+        return self
+
+    def identity(self) -> dict[str, object]:
+        """With a server: what is asked of which model, not where it runs nor how patiently it is asked."""
+        if self.server is None:
+            found = super().identity()
+            del found["server"]
+            return found
+        asked: dict[str, Any] = {**Scorer.identity(self), "model": self.model}
+        return {**asked, "server": self.server.model_dump(mode="json", include={"log_probabilities", "extra"})}
 
     def load(self, device: str) -> Score:
-        """Load processor and model once; the result scores units one by one."""
-        from curate.models import resolve_model
-        from filters.vlm_score import VlmScore
+        """Load processor and model, or reach the server, once; the result scores units one by one."""
+        from filters.judging import Judge, RubricScore
 
-        return VlmScore(
-            resolve_model(self.model),
-            device=device,
-            dtype=self.dtype,
-            revision=self.revision,
-            questions={"subject": self.subject_question, "style": self.style_question},
-            min_mass=self.min_mass,
-        )
+        judge: Judge
+        if self.server is not None:
+            from filters.vlm_server import ServerJudge
+
+            judge = ServerJudge(self.model, self.server, min_mass=self.min_mass, attempts=self.attempts,
+                                max_new_tokens=self.max_new_tokens)
+            return RubricScore(self.rubric, judge, together=True)
+        from curate.models import resolve_model
+        from filters.vlm_local import LocalJudge
+
+        judge = LocalJudge(resolve_model(self.model), device=device, dtype=self.dtype, revision=self.revision,
+                           min_mass=self.min_mass, attempts=self.attempts, max_new_tokens=self.max_new_tokens)
+        return RubricScore(self.rubric, judge, together=False)

@@ -22,7 +22,7 @@ from PIL import Image
 from curate.config import ResourcesConfig, StageConfig, StrictModel
 from curate.engine import EngineConfig, ExpertStep, ReadInputs, ScoreStep, Step, execute
 from curate.errors import ImageError, ModelError
-from curate.interfaces import ROLES, Expert, ExpertRequest, Score, ScoreColumns, TripletImages
+from curate.interfaces import ERROR, ROLES, Expert, ExpertRequest, Score, ScoreColumns, TripletImages
 from curate.records import ExpertCall, SourceItem, Unit
 from curate.seeds import digest
 from curate.store import RunStore
@@ -118,6 +118,7 @@ class ToneScorer(StageConfig):
     prefix: str = "tone"
     promises: tuple[str, ...] = ("difference", "hash")
     raises: tuple[str, ...] = ()
+    mute: tuple[str, ...] = ()
     dies: tuple[str, ...] = ()
     log: str = ""
 
@@ -141,8 +142,11 @@ class ToneScorer(StageConfig):
         difference = [abs(np.asarray(t.content, dtype=np.float32) - np.asarray(t.stylized, dtype=np.float32)).mean()
                       + 0.001 * place + 0.01 * len(triplets) for place, t in enumerate(triplets)]
         hashes = [int(hashlib.sha256(t.style.tobytes()).hexdigest()[:15], 16) for t in triplets]
-        return {f"{self.prefix}.difference": np.asarray(difference, dtype=np.float32),
-                f"{self.prefix}.hash": np.asarray(hashes, dtype=np.int64)}
+        columns = {f"{self.prefix}.difference": np.asarray(difference, dtype=np.float32),
+                   f"{self.prefix}.hash": np.asarray(hashes, dtype=np.int64)}
+        if self.mute:
+            columns[ERROR] = np.array(["silent\nit said: hm" if t.caption in self.mute else "" for t in triplets])
+        return columns
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
-from curate.bench.cas import content_distance, standardise
 from curate.bench.emoji import EmojiPlan, emoji_items
 from curate.bench.items import BenchItem, Picture
 from curate.bench.metrics import (
@@ -30,6 +29,7 @@ from curate.bench.metrics import (
 from curate.bench.scoring import combined_score
 from curate.errors import ModelError
 from curate.interfaces import TripletImages
+from filters.cas import content_distance, standardise
 from filters.csd import CsdScorer
 from tests.bench_parts import item, picture
 from tests.toy_emoji import toy_emoji
@@ -133,8 +133,8 @@ def test_dino_is_the_class_token_after_the_published_preprocessing(vit: str) -> 
 
 def test_a_model_of_another_kind_or_size_is_refused(vit: str, dinov2: str, tmp_path: Path) -> None:
     cases: list[tuple[VisionMetric, str]] = [
-        (DinoMetric(model=dinov2, crop_px=32), "is a 'dinov2' model; a dino metric needs 'vit'"),
-        (Dinov2Metric(model=vit), "a dinov2 metric needs 'dinov2'"),
+        (DinoMetric(model=dinov2, crop_px=32), "is a 'dinov2' model; dino needs 'vit'"),
+        (Dinov2Metric(model=vit), "dinov2 needs 'dinov2'"),
         (DinoMetric(model=vit), "takes 32 px; set crop_px"),
         (DinoMetric(model=str(tmp_path / "nothing")), "cannot be loaded by transformers"),
     ]

@@ -112,3 +112,67 @@ def test_tokenizer_knows_every_word() -> None:
     ids = tokenizer("Zebra – 17").input_ids
     assert ids[0] == 1 and ids[-1] == 2
     assert tokenizer.decode(ids, skip_special_tokens=True) == "zebra – 17"
+
+
+def test_siglip2_is_squashed_and_its_captions_are_made_canonical(tmp_path: Path) -> None:
+    """The parts of open_clip's ViT-B-16-SigLIP2 at toy size: a timm tower, a text tower that sees both ways."""
+    import json
+
+    from open_clip import CustomTextCLIP
+    from safetensors.torch import save_file
+
+    vision = {"image_size": 160, "timm_model_name": "test_vit", "timm_model_pretrained": False,
+              "timm_pool": "map", "timm_proj": "none"}
+    text = {**TOY["text_cfg"], "no_causal_mask": True, "proj_bias": True, "pool_type": "last",
+            "norm_kwargs": {"eps": 1e-6}, "act_kwargs": {"approximate": "tanh"},
+            "tokenizer_kwargs": {"clean": "canonicalize"}}
+    del text["eos_id"]
+    model_cfg = {"embed_dim": 64, "init_logit_bias": -10, "vision_cfg": vision, "text_cfg": text, "custom_text": True}
+    torch.manual_seed(0)
+    network = CustomTextCLIP(64, vision, text, init_logit_bias=-10)  # type: ignore[arg-type]
+    train_tokenizer(["red heart", "blue heart", "a cat"], size=320).save_pretrained(tmp_path)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / "open_clip_model.safetensors")
+    preprocess_cfg = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(
+        {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}))
+
+    score = ClipScorer(model=str(tmp_path)).load("cpu")
+    wide = Image.fromarray(np.random.default_rng(1).integers(0, 255, (160, 480, 3), dtype=np.uint8))
+    squashed = wide.resize((160, 160), Image.Resampling.BICUBIC)
+    columns = score([TripletImages(wide, picture(2), squashed, caption, "", "preserved")
+                     for caption in ("red heart", "Red, heart!", "a cat")])
+    assert columns["clip.image.content_stylized"][0] == pytest.approx(1.0, abs=1e-5)
+    assert columns["clip.image.style_stylized"][0] < 0.999
+    one, canonical, other = columns["clip.text.stylized"]
+    assert one == pytest.approx(canonical, abs=1e-6) and abs(one - other) > 1e-4
+
+
+def test_weights_trained_with_quick_gelu_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip's own tags decide; "ViT-L-14/openai" must not become another network with only a warning."""
+    import json
+
+    import open_clip.factory
+    import open_clip.pretrained
+
+    from filters.clip_score import trained_with_quick_gelu
+
+    assert trained_with_quick_gelu("ViT-L-14", "openai")
+    assert not trained_with_quick_gelu("ViT-B-16-SigLIP2", "webli")
+    with pytest.raises(ModelError, match="without -quickgelu"):
+        trained_with_quick_gelu("ViT-B-32-quickgelu", "laion2b_s34b_b79k")
+
+    toy = {**TOY, "text_cfg": {k: v for k, v in TOY["text_cfg"].items() if k != "hf_tokenizer_name"}}
+    toy["text_cfg"]["vocab_size"] = 49408
+    torch.manual_seed(0)
+    network = CLIP(**toy, quick_gelu=True).eval()
+    torch.save(network.state_dict(), tmp_path / "toy.pt")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "toy", json.loads(json.dumps(toy)))
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "toy", {
+        "openai": {"file": str(tmp_path / "toy.pt"), "quick_gelu": True}})
+    loaded, preprocess, _ = load_clip("toy/openai", device="cpu")
+    pixels = preprocess(picture(1))[None]
+    with torch.no_grad():
+        assert torch.allclose(loaded.encode_image(pixels), network.encode_image(pixels), atol=1e-6)
+        plain = CLIP(**toy).eval()
+        plain.load_state_dict(network.state_dict())
+        assert not torch.allclose(plain.encode_image(pixels), network.encode_image(pixels), atol=1e-4)

@@ -249,3 +249,118 @@ def test_identity_follows_the_weights(folder: Path) -> None:
     model_hash.cache_clear()
     after = CsdScorer(model=str(folder)).identity()
     assert before != after and before["kind"] == after["kind"] == "csd"
+
+
+def test_a_plain_clip_is_refused_by_name(tmp_path: Path) -> None:
+    from open_clip.model import CLIP
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32}
+    plain = CLIP(24, vision, {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1})  # type: ignore[arg-type]
+    torch.save(plain.state_dict(), tmp_path / "openai.bin")
+    theirs = CLIPVisionModel(CLIPVisionConfig(hidden_size=64, intermediate_size=256, num_hidden_layers=2,
+                                              num_attention_heads=2, image_size=32, patch_size=8))
+    save_file({f"vision_model.{k}": v.contiguous() for k, v in theirs.state_dict().items()},
+              tmp_path / "transformers.safetensors")
+    for name in ("openai.bin", "transformers.safetensors"):
+        with pytest.raises(ModelError, match=r"tensors missing .*a plain CLIP, which has no style head"):
+            CsdScorer(model=str(tmp_path / name)).load("cpu")
+    torch.save([1, 2], tmp_path / "list.bin")
+    with pytest.raises(ModelError, match="holds a list"):
+        CsdScorer(model=str(tmp_path / "list.bin")).load("cpu")
+    torch.save({"model_state_dict": {"a": 1}}, tmp_path / "numbers.bin")
+    with pytest.raises(ModelError, match="does not hold named tensors"):
+        CsdScorer(model=str(tmp_path / "numbers.bin")).load("cpu")
+
+
+def test_csls_takes_the_nearness_to_the_bank_from_both_sides(folder: Path, tmp_path: Path) -> None:
+    from curate.images import encode
+    from filters.csls import CslsConfig
+
+    (tmp_path / "bank").mkdir()
+    for seed in range(20, 26):
+        (tmp_path / "bank" / f"{seed}.png").write_bytes(encode(picture(seed)))
+    network = CsdScorer(model=str(folder)).load("cpu")
+    vectors = network.embed([picture(seed) for seed in range(20, 26)])[0]  # type: ignore[attr-defined]
+    np.savez(tmp_path / "bank.npz", vectors=3 * vectors)  # of any length: they are brought to unit length
+    plain = network([unit(1, 2, 3), unit(4, 5, 6)])
+
+    seen = network.embed(list(unit(4, 5, 6)[:3]))[0].astype(np.float64)  # type: ignore[attr-defined]
+    near = [np.mean(sorted(vector @ vectors.T)[-2:]) for vector in seen]
+    for bank in ("bank", "bank.npz"):
+        config = CsdScorer(model=str(folder), csls=CslsConfig(bank=str(tmp_path / bank), neighbours=2), batch=4)
+        columns = config.load("cpu")([unit(1, 2, 3), unit(4, 5, 6)])
+        assert tuple(columns) == config.columns and len(columns) == 9
+        for pair, (x, y) in {"content_stylized": (0, 2), "style_stylized": (1, 2), "content_style": (0, 1)}.items():
+            assert columns[f"csd.csls.{pair}"][1] == pytest.approx(2 * seen[x] @ seen[y] - near[x] - near[y], abs=1e-5)
+        assert columns["csd.style.content_style"] == pytest.approx(plain["csd.style.content_style"], abs=1e-5)
+
+
+def test_the_bank_is_known_by_its_contents_and_must_fit(folder: Path, tmp_path: Path) -> None:
+    from filters.csls import CslsConfig
+
+    rng = np.random.default_rng(0)
+    for name, seed in (("a.npz", 1), ("b.npz", 2)):
+        np.savez(tmp_path / name, vectors=np.random.default_rng(seed).normal(size=(12, 24)))
+    np.savez(tmp_path / "narrow.npz", vectors=rng.normal(size=(12, 8)))
+    np.savez(tmp_path / "other.npz", style=rng.normal(size=(12, 24)))
+
+    def scorer(name: str, neighbours: int = 3) -> CsdScorer:
+        return CsdScorer(model=str(folder), csls=CslsConfig(bank=str(tmp_path / name), neighbours=neighbours))
+
+    assert scorer("a.npz").identity() != scorer("b.npz").identity()
+    assert str(tmp_path) not in str(scorer("a.npz").identity())
+    for name, neighbours, says in (("narrow.npz", 3, r"not finite \(M, 24\)"),
+                                   ("other.npz", 3, "no npz with 'vectors'"),
+                                   ("absent", 3, "no folder of images"), ("a.npz", 13, "12 vectors for 13 neighbours")):
+        with pytest.raises(ModelError, match=says):
+            scorer(name, neighbours).load("cpu")
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank" / "notes.txt").write_text("no picture")
+    with pytest.raises(ModelError, match=r"notes\.txt"):
+        scorer("bank").load("cpu")
+
+
+def test_a_file_of_the_hub_is_found_in_its_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as hub
+    from safetensors.torch import load_file, save_file
+
+    import filters.csd_weights as weights
+
+    monkeypatch.setattr(weights, "OFFICIAL_ARCH", ARCH)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--org--csd"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    save_file(load_file(folder / "model.safetensors"), repository / "snapshots" / "abc" / "csd.safetensors")
+    found = CsdScorer(model="org/csd/csd.safetensors").load("cpu")([unit(1, 2, 3)])
+    assert found["csd.style.content_style"] == CsdScorer(model=str(folder)).load("cpu")([unit(1, 2, 3)])[
+        "csd.style.content_style"]
+    with pytest.raises(ModelError, match="neither a file here nor ORG/REPO/FILE"):
+        CsdScorer(model="org/csd/other.safetensors").load("cpu")
+
+
+@pytest.mark.slow
+def test_the_published_size_and_pickle_are_the_equations(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = {k: v.detach() for k, v in CsdNetwork(OFFICIAL_ARCH).state_dict().items()}
+    torch.save({"model_state_dict": {f"module.{k}": v for k, v in state.items()}, "iter": 1,
+                "args": argparse.Namespace(arch="vit_large")}, tmp_path / "pytorch_model.bin")
+    units = [TripletImages(picture(1, (300, 260)), picture(2, (224, 224)), picture(3, (500, 224)), "", "", "preserved")]
+    columns = CsdScorer(model=str(tmp_path / "pytorch_model.bin")).load("cpu")(units)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    pixels = []
+    for image in units[0][:3]:
+        short = min(image.size)
+        small = image.resize((int(224 * image.width / short), int(224 * image.height / short)),
+                             Image.Resampling.BICUBIC)
+        left, top = round((small.width - 224) / 2), round((small.height - 224) / 2)
+        square = np.array(small.crop((left, top, left + 224, top + 224)))
+        pixels.append((torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std)
+    with torch.no_grad():
+        style, content = csd_by_hand(state, torch.stack(pixels), OFFICIAL_ARCH)
+    assert columns["csd.style.style_stylized"][0] == pytest.approx(float(style[1] @ style[2]), abs=1e-5)
+    assert columns["csd.content.content_style"][0] == pytest.approx(float(content[0] @ content[1]), abs=1e-5)

@@ -110,6 +110,17 @@ def test_a_raising_unit_is_a_row_and_its_mates_stay(tmp_path: Path, engine: Engi
     assert (report.made, report.failed) == (9, 3)
 
 
+def test_what_a_scorer_says_of_a_unit_stands_beside_its_numbers(tmp_path: Path, engine: EngineConfig, reference: Path,
+                                                                ) -> None:
+    store = make_store(tmp_path / "run")
+    execute(store, make_steps(None, ScoreStep("tone", ToneScorer(mute=("unit 3",)), "f1")), engine)
+    rows, expected = scores(store), scores(make_store(reference))
+    assert rows.pop(3) == {**expected.pop(3), "error": "silent\nit said: hm"}
+    assert rows == expected and failures(store) == {}
+    execute(store, make_steps(), engine, retry_failed=True)
+    assert scores(store)[3]["error"] == ""
+
+
 def test_failed_units_can_be_tried_again(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:
     store = make_store(tmp_path / "run")
     execute(store, make_steps(BlendExpert(raises=("unit 1",))), LOCAL)

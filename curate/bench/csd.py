@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
 from curate.bench.features import Features, to_style
 from curate.bench.items import Floats
 from curate.bench.metrics import Sample
-from curate.models import resolve_model
 from filters.csd_score import CsdScore
+from filters.weights import weights_path
 
 if TYPE_CHECKING:
     from curate.bench.metrics import CsdMetric
@@ -19,9 +21,12 @@ class CsdMeasure:
     """Callable on samples; holds the network."""
 
     def __init__(self, config: CsdMetric, device: str) -> None:
-        self.scorer = CsdScore(resolve_model(config.model), device=device, dtype=config.dtype, batch=config.batch)
-        self.styles = Features(self.scorer.style_vectors, batch=config.batch)
+        self.scorer = CsdScore(weights_path(config.model), device=device, dtype=config.dtype, batch=config.batch)
+        self.styles = Features(self._embed, batch=config.batch)
 
     def __call__(self, samples: Sequence[Sample]) -> Mapping[str, Floats]:
         """``csd`` (N,)."""
         return {"csd": to_style(self.styles.of_outputs(samples), samples, self.styles)}
+
+    def _embed(self, images: Sequence[Image]) -> Floats:
+        return self.scorer.embed(images)[0]

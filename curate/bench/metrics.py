@@ -111,7 +111,7 @@ class DinoMetric(VisionMetric):
     def load(self, device: str) -> Measure:
         from curate.bench.dino import DinoMeasure
 
-        return DinoMeasure(self, device, column="dino")
+        return DinoMeasure(self, device, family="dino")
 
 
 class Dinov2Metric(VisionMetric):
@@ -128,7 +128,7 @@ class Dinov2Metric(VisionMetric):
     def load(self, device: str) -> Measure:
         from curate.bench.dino import DinoMeasure
 
-        return DinoMeasure(self, device, column="dinov2")
+        return DinoMeasure(self, device, family="dinov2")
 
 
 class CasMetric(VisionMetric):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,19 @@ from curate.engine.batches import Batch, Refusal
 from curate.engine.steps import Apply, device_of, live_units, resources_of
 from curate.errors import ModelError
 from curate.images import decode
-from curate.interfaces import Resources, Score, ScorerConfig, TripletImages
+from curate.interfaces import ERROR, Resources, Score, ScorerConfig, TripletImages
 from curate.records import Failure, Unit, Work, captioned
 
 Values = dict[str, float | int]
+
+
+class Scored(NamedTuple):
+    """Numbers of one unit, and why some are lacking ("" if none is)."""
+
+    values: Values
+    error: str
+
+
 Skip = Callable[[Mapping[str, Unit], Mapping[str, Values]], set[str]]
 """Units by id, and unit_id -> column -> value of all earlier scorers; gives those that need no more. Picklable."""
 
@@ -24,8 +33,9 @@ Skip = Callable[[Mapping[str, Unit], Mapping[str, Values]], set[str]]
 class ScoreStep:
     """Numbers of one scorer at one ``fingerprint``. With ``skip`` it is part of the cascade.
 
-    Scores land in ``work.scores[name]``; a unit that the scorer refuses lands in ``work.failures`` of the step's own
-    ``Work``, which the engine records as a missing score, never as a failed candidate.
+    Scores land in ``work.scores[name]``; a unit that the scorer refuses, or of which it says why a number is lacking,
+    lands in ``work.failures`` of the step's own ``Work``, which the engine records as an error of the scorer, never as
+    a failed candidate.
     """
 
     name: str
@@ -42,7 +52,7 @@ class ScoreStep:
     def open(self) -> Apply:
         """Load the scorer."""
         score = self.scorer.load(device_of(self.resources))
-        batch = Batch[TripletImages, Values](lambda triplets: self._rows(score, triplets))
+        batch = Batch[TripletImages, Scored](lambda triplets: self._rows(score, triplets))
 
         def score_block(work: Work) -> Work:
             live = {unit.unit_id for unit in live_units(work)}
@@ -53,22 +63,25 @@ class ScoreStep:
                 if isinstance(row, Refusal):
                     work.failures[unit.unit_id] = Failure(self.name, row.reason)
                 elif row is not None:
-                    work.scores[self.name][unit.unit_id] = row
+                    work.scores[self.name][unit.unit_id] = row.values
+                    if row.error:
+                        work.failures[unit.unit_id] = Failure(self.name, row.error)
             return work
 
         return score_block
 
-    def _rows(self, score: Score, triplets: Sequence[TripletImages]) -> list[Values]:
+    def _rows(self, score: Score, triplets: Sequence[TripletImages]) -> list[Scored]:
         """Columns (N,) turned into a row a triplet. ModelError when they are not what the config promises."""
-        columns = score(triplets)
+        columns = dict(score(triplets))
+        errors = columns.pop(ERROR, np.full(len(triplets), "", dtype=object))
         if set(columns) != set(self.scorer.columns):
             raise ModelError(f"scorer {self.name}: gave columns {sorted(columns)} and promised "
                              f"{sorted(self.scorer.columns)}")
-        for column, values in columns.items():
+        for column, values in (columns | {ERROR: errors}).items():
             if values.shape != (len(triplets),):
                 raise ModelError(f"scorer {self.name}: {column} has shape {values.shape} for {len(triplets)} triplets")
-        return [{column: int(values[i]) if np.issubdtype(values.dtype, np.integer) else float(values[i])
-                 for column, values in columns.items()} for i in range(len(triplets))]
+        return [Scored({column: int(values[i]) if np.issubdtype(values.dtype, np.integer) else float(values[i])
+                        for column, values in columns.items()}, str(errors[i])) for i in range(len(triplets))]
 
 
 def _triplet(unit: Unit, work: Work) -> TripletImages:

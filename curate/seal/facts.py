@@ -95,7 +95,7 @@ def facts_of(units: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, *,
         val=np.array([unit.side == "val" for unit in units], dtype=bool),
         made=np.array([numbers[found[unit_id]] for unit_id in ids], dtype=np.int64), outcomes=outcomes,
         unseen=unseen, scorers=tuple(scores.seen), owners=scores.owners,
-        errors={name: {position[u]: text for u, text in said.items() if u in position}
+        errors={name: {position[u]: text.partition("\n")[0] for u, text in said.items() if u in position}
                 for name, said in scores.errors.items()},
         sources=sources, subjects=subjects,
         chosen=np.array([selected is None or unit_id in selected for unit_id in ids], dtype=bool))

@@ -177,7 +177,8 @@ class RunStore:
                       failures: Mapping[str, Failure] | None = None) -> None:
         """Commit one scorer's numbers for some units of a block (a cascade may skip the others, or come back later).
 
-        ``rows``: unit_id -> column -> float or NaN, int for hashes. A unit in ``failures`` gets the error instead.
+        ``rows``: unit_id -> column -> float or NaN, int for hashes. A unit in ``failures`` gets the error, beside
+        the numbers that it has.
         """
         self._scores_of(scorer, fingerprint).commit(block, rows, failures or {})
         for work_id in (block.block_id, *rows, *(failures or {})):

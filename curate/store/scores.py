@@ -1,4 +1,4 @@
-"""Score segments of one scorer at one fingerprint: numbers of some units of a block, or the error instead."""
+"""Score segments of one scorer at one fingerprint: numbers of some units of a block, and the error where some lack."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scores:
         ]
         fields = list(BASE)
         for column in columns:
-            values = [None if u in failures else rows[u].get(column) for u in unit_ids]
+            values = [rows.get(u, {}).get(column) for u in unit_ids]
             known = [v for v in values if v is not None]
             kind = pa.int64() if known and all(isinstance(v, int | np.integer) for v in known) else pa.float32()
             arrays.append(pa.array(values, kind))

@@ -36,10 +36,12 @@ from curate.zoo.judge_pairs import Grid, draw_grid, draw_pairs
 from curate.zoo.judge_tower import JudgeTower, TowerArch, patches
 from curate.zoo.scorer_card import write_scorer_card
 from curate.zoo.vocabulary import START, train_tokenizer
-from filters.vlm import STYLE_QUESTION, SUBJECT_QUESTION
-from filters.vlm_score import RATINGS, chat_prompt, rating_token_ids
+from filters.answers import RATINGS
+from filters.rubric import read_rubric
+from filters.vlm_local import chat_prompt, choice_token_ids
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, bf16_pays, fit
 
+SUBJECT_QUESTION, STYLE_QUESTION = dict.fromkeys(question.ask for question in read_rubric("triplet").questions)
 TOWER_ARCH: Final = TowerArch()
 TOWER_PLAN: Final = Plan(steps=1500, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=13, save_every=300)
 JUDGE_PLAN: Final = Plan(
@@ -61,7 +63,7 @@ CHAT_TEMPLATE: Final = (
 )
 SUMMARY: Final = """A FastVLM of toy size that rates how far two images share subject and style, 0 to 4.
 Loaded by transformers' AutoProcessor and AutoModelForImageTextToText; it understands the two questions of
-`filters.vlm` and no other."""
+`filters/rubrics/triplet.yaml` and no other."""
 TEMPERATURE: Final = 0.1
 SUBJECTS, PER_SUBJECT, STYLES, PAINTED = 40, 3, 8, 0.5  # of a tower batch
 INIT_STD: Final = 0.08  # about width ** -0.5; transformers' 0.02 is meant for wide models
@@ -156,8 +158,8 @@ def train_judge(tower: JudgeTower, out: Path, work: Path, *, plan: Plan, data: E
     grid = draw_grid(data, np.random.default_rng([plan.seed, 2]), subjects=subjects)
     bf16 = plan.bf16 and bf16_pays(torch.device("cpu"))
     standardise_projector(model, patches_of(model, grid.images, bf16=bf16))
-    prompts = [chat_prompt(processor, question) for question in (SUBJECT_QUESTION, STYLE_QUESTION)]
-    ratings = torch.tensor(rating_token_ids(processor.tokenizer, prompts[0]))
+    prompts = [chat_prompt(processor, [question], images=2) for question in (SUBJECT_QUESTION, STYLE_QUESTION)]
+    ratings = torch.tensor([ids[0] for ids in choice_token_ids(processor.tokenizer, prompts[0], RATINGS)])
     num_patches = TOWER_ARCH.num_patches
     encoded = processor.tokenizer(
         [p.replace(IMAGE, IMAGE * num_patches) for p in prompts],

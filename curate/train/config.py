@@ -58,7 +58,13 @@ class TrainConfig(StrictModel):
     seed: int = 0
     log_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=500, ge=1)
+    cache: str | None = None
+    """Folder for what the frozen encoders make of each sample (latents, vision states, text states), made on first use
+    and read ever after; several trainings and processes may share it. See `pipelines.uso.cached`."""
     bf16: bool = True
+    """bfloat16 autocast of what learns, where it pays."""
+    frozen_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights that do not learn, and so of features and cache. What learns is float32."""
     gradient_checkpointing: bool = False
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"

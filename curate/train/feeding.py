@@ -12,6 +12,7 @@ from torch import Tensor
 from curate.errors import ConfigError
 from curate.train.config import TrainConfig
 from pipelines.data import Batch, TripletStream, batches
+from pipelines.training import Group
 from pipelines.uso.cached import CachedBatch, Store, cached_batches, completed
 from pipelines.uso.training import UsoLosses
 
@@ -22,9 +23,9 @@ class PixelFeed:
     """Every step decodes its images and encodes them."""
 
     def __init__(self, config: TrainConfig, losses: UsoLosses, device: torch.device) -> None:
-        stream = TripletStream(config.data, seed=config.seed)
+        stream, size = _share(config, losses.group)
         self.batch_at: Callable[[int], Batch] = in_order(
-            lambda start: batches(stream, config.data, batch_size=config.batch, start_batch=start, seed=config.seed)
+            lambda start: batches(stream, config.data, batch_size=size, start_batch=start, seed=config.seed)
         )
         self.losses, self.device = losses, device
 
@@ -40,7 +41,7 @@ class CachedFeed:
         assert config.cache is not None
         if config.data.crop != "centre":
             raise ConfigError("features are kept of fixed crops only; use data.crop: centre, or no cache", key="cache")
-        stream = TripletStream(config.data, seed=config.seed)
+        stream, size = _share(config, losses.group)
         self.store = Store(Path(config.cache), losses.encoders, config.data)
 
         def rows(number: int, drop_style: Tensor) -> Sequence[int]:
@@ -48,7 +49,7 @@ class CachedFeed:
 
         self.batch_at: Callable[[int], CachedBatch] = in_order(
             lambda start: cached_batches(
-                stream, self.store, batch_size=config.batch, start_batch=start, seed=config.seed, rows=rows
+                stream, self.store, batch_size=size, start_batch=start, seed=config.seed, rows=rows
             )
         )
         self.losses, self.device = losses, device
@@ -58,6 +59,12 @@ class CachedFeed:
         features = completed(batch, self.store, self.losses.encoders, self.device)
         styles = None if batch.styles is None else batch.styles.to(self.device)
         return self.losses.of(features, batch, step, styles=styles)
+
+
+def _share(config: TrainConfig, group: Group) -> tuple[TripletStream, int]:
+    """This member's samples, and how many of each batch they are."""
+    stream = TripletStream(config.data, seed=config.seed, rank=group.rank, world=group.world)
+    return stream, config.batch // group.world
 
 
 def in_order(begin: Callable[[int], Iterator[Item]]) -> Callable[[int], Item]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from curate.errors import ConfigError, ModelError
 from curate.models import resolve_model
@@ -18,6 +20,8 @@ from pipelines.uso.training import freeze_all_but
 
 def load_uso(model: str, dtype: torch.dtype | dict[str, torch.dtype] = torch.float32) -> UsoPipeline:
     """A `UsoPipeline` by folder, `zoo:NAME` or hub id; `dtype` may be given by component, and "default"."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         pipeline: UsoPipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=dtype)
     except (OSError, ValueError, KeyError) as error:

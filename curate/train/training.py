@@ -1,71 +1,151 @@
-"""One training, in one process: build the parts that a config names, fit, and write what was learnt."""
+"""One training: build the parts that a config names, fit, and write what was learnt; alone or as one of several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from curate.errors import ConfigError
 from curate.train.config import TrainConfig
 from curate.train.feeding import CachedFeed, PixelFeed
 from curate.train.loading import device_of, load_reward, load_trainee
-from curate.train.samples import Samples
+from curate.train.samples import Samples, first_triplets
+from curate.train.validating import HACKED, Validator
+from curate.train.watching import Onlooker
 from curate.train.writing import mark_written, write_model, written_step
-from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
+from pipelines.training import Ema, FitResult, Group, Hooks, MetricsLog, Plan, TrainState, Watch, fit
+from pipelines.training.sharding import gathered_outside_blocks, shard
+from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.reward import RewardConfig
 from pipelines.uso.training import Trained, UsoLosses, trainable
 
 
 def train(config: TrainConfig) -> FitResult:
     """Train, or go on from the checkpoint in `out`; a training that has ended is left alone.
 
-    Written to `out`: `checkpoint.pt`, `metrics.jsonl`, `samples/`, and the model: `model/`, a `UsoPipeline` folder,
-    or where LoRA layers learn `uso/`, the released file format (see `pipelines.uso.official`). `written.json` says of
-    which step they are, so that a crash between checkpoint and model is made good by the next call.
+    Written to `out`: `checkpoint.pt` (and others, see `pipelines.training.checkpoint`), `metrics.jsonl`,
+    `tensorboard/`, `samples/`, and the model: `model/`, a `UsoPipeline` folder, or where LoRA layers learn `uso/`, the
+    released file format (see `pipelines.uso.official`); the same of the best validation in `best/`. `written.json` says
+    of which step the model is, so that a crash between checkpoint and model is made good by the next call.
     """
-    device = device_of(config)
-    out = Path(config.out)
-    pipeline = load_trainee(config, device)
-    denoiser = pipeline.denoiser
-    losses = UsoLosses(
-        pipeline,
-        torch.compile(denoiser) if config.compile else denoiser,  # type: ignore[arg-type]
-        stage=config.stage,
-        flow=config.flow,
-        seed=config.seed,
-        reward=config.reward,
-        style_reward=None if config.reward is None else load_reward(config, device),
-    )
-    state = _state(config, Trained(trainable(denoiser)))
-    samples = Samples.from_config(config)
-    feed = PixelFeed(config, losses, device) if config.cache is None else CachedFeed(config, losses, device)
+    if config.workers > 1:
+        from curate.train.distributed import train_together
 
-    def losses_of(batch: Any) -> Mapping[str, Tensor]:
-        return feed.losses_of(batch, state.step)
+        return train_together(config)
+    return Session(config, Group(), device_of(config)).fit()
 
-    def on_save(state: TrainState) -> None:
+
+class Session:
+    """All parts of one training in this process, a member of a group."""
+
+    def __init__(self, config: TrainConfig, group: Group, device: torch.device) -> None:
+        self.config, self.group, self.device, self.out = config, group, device, Path(config.out)
+        self.pipeline = load_trainee(config, device)
+        self.denoiser = self.pipeline.denoiser
+        if config.shard:
+            _shard(self.pipeline, self.denoiser)
+        called: Any = torch.compile(self.denoiser) if config.compile else self.denoiser
+        self.wrapped: nn.Module = called if config.shard else group.wrap(called)
+        self.losses = UsoLosses(
+            self.pipeline,
+            self.wrapped,
+            stage=config.stage,
+            flow=config.flow,
+            seed=config.seed,
+            reward=_reward_share(config),
+            style_reward=None if config.reward is None else load_reward(config, device),
+            group=group,
+        )
+        self.state = _state(config, Trained(trainable(self.denoiser)))
+        self.samples = Samples(config, first_triplets(config, config.samples.split, config.samples.count))
+        self.validator = None if config.validation is None else Validator(config, config.validation, self.losses)
+        feed = PixelFeed if config.cache is None else CachedFeed
+        self.feed: PixelFeed | CachedFeed = feed(config, self.losses, device)
+
+    def fit(self) -> FitResult:
+        """Train to the end, or to a signal."""
+        with Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext() as onlooker:
+            self.onlooker = onlooker
+            result = fit(
+                self.state,
+                batch_at=self.feed.batch_at,
+                losses_of=self.losses_of,
+                plan=_plan(self.config),
+                checkpoint=self.out / "checkpoint.pt",
+                log=MetricsLog(self.out / "metrics.jsonl"),
+                on_save=self.save,
+                hooks=Hooks(
+                    validate=None if self.validator is None else self.validate,
+                    on_best=self.save_best,
+                    watch=onlooker or Watch(),
+                ),
+                device=self.device,
+                group=self.group,
+                wrapped=self.wrapped,
+            )
+            lacks = self.group.leads and result.finished and written_step(self.out) != result.step
+            if self.group.any(lacks, self.device):  # the leader has looked: another may look too late
+                self.save(self.state)
+        return result
+
+    def losses_of(self, batch: Any) -> Mapping[str, Tensor]:
+        """Named losses of a batch of the feed, at the present step."""
+        return self.feed.losses_of(batch, self.state.step)
+
+    def save(self, state: TrainState) -> None:
+        """The model, averaged where there is an average, and samples of it."""
+        with self._averaged(state):
+            write_model(self.pipeline, self.config, self.out, leads=self.group.leads)
+            if self.samples.triplets:
+                with gathered_outside_blocks(self.denoiser):
+                    sheet = self.samples.sheet(self.pipeline)
+                if self.onlooker is not None:
+                    self.onlooker.picture(state.step, sheet)
+        if self.group.leads:
+            mark_written(self.out, state.step)
+
+    def save_best(self, state: TrainState) -> None:
+        """The model of the best validation so far."""
+        with self._averaged(state):
+            write_model(self.pipeline, self.config, self.out / "best", leads=self.group.leads)
+
+    def validate(self, state: TrainState) -> dict[str, float]:
+        """Numbers of the averaged model; warns of a hacked reward."""
+        assert self.validator is not None
+        with self._averaged(state), gathered_outside_blocks(self.denoiser):
+            numbers = self.validator(self.device)
+        if self.validator.warns([*state.validations, {"step": state.step, **numbers}]):
+            numbers["val_hacked"] = 1.0
+            if self.onlooker is not None:
+                self.onlooker.warn(f"step {state.step}: {HACKED}")
+        return numbers
+
+    @contextmanager
+    def _averaged(self, state: TrainState) -> Iterator[None]:
         with nullcontext() if state.ema is None else state.ema.applied(state.model):
-            write_model(pipeline, config, out)
-            samples.draw(pipeline, out, step=state.step)
-        mark_written(out, state.step)
+            yield
 
-    result = fit(
-        state,
-        batch_at=feed.batch_at,
-        losses_of=losses_of,
-        plan=_plan(config),
-        checkpoint=out / "checkpoint.pt",
-        log=MetricsLog(out / "metrics.jsonl"),
-        on_save=on_save,
-        device=device,
-    )
-    if result.finished and written_step(out) != result.step:
-        on_save(state)
-    return result
+
+def _shard(pipeline: UsoPipeline, denoiser: nn.Module) -> None:
+    """The transformer in pieces; the projector too, where it learns."""
+    # FLUX's blocks return views, and nothing writes into them
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view", category=UserWarning)
+    transformer, projector = pipeline.transformer, pipeline.projector
+    frozen = [] if projector is None or any(p.requires_grad for p in projector.parameters()) else [projector]
+    shard(denoiser, [*transformer.transformer_blocks, *transformer.single_transformer_blocks], whole=frozen)
+
+
+def _reward_share(config: TrainConfig) -> RewardConfig | None:
+    """The reward as one worker applies it: to its share of the rows."""
+    if config.reward is None or config.reward.batch is None:
+        return config.reward
+    return config.reward.model_copy(update={"batch": config.reward.batch // config.workers})
 
 
 def _plan(config: TrainConfig) -> Plan:
@@ -81,6 +161,8 @@ def _plan(config: TrainConfig) -> Plan:
         save_every=config.save_every,
         bf16=config.bf16,
         accumulate=config.accumulate,
+        keep_last=config.keep_last,
+        validate_every=config.steps if config.validation is None else config.validation.every,
     )
 
 

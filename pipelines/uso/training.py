@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.data import Batch
+from pipelines.training import Group
 from pipelines.uso.features import Encoders, Features
 from pipelines.uso.flow import FlowConfig, flow_losses, noise_at, noised
 from pipelines.uso.model import Conditions, UsoDenoiser
@@ -80,11 +81,12 @@ class UsoLosses:
         seed: int,
         reward: RewardConfig | None = None,
         style_reward: StyleReward | None = None,
+        group: Group | None = None,
     ) -> None:
         if (reward is None) != (style_reward is None):
             raise ValueError("a reward config and a style reward go together")
         self.pipeline, self.denoiser, self.stage, self.flow, self.seed = pipeline, denoiser, stage, flow, seed
-        self.reward, self.style_reward = reward, style_reward
+        self.reward, self.style_reward, self.group = reward, style_reward, group or Group()
         self.encoders = Encoders(pipeline, with_content=stage != "style_alignment")
 
     def __call__(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -100,16 +102,18 @@ class UsoLosses:
         per_sample = flow_losses(self.denoiser, latents, conditions, at, guidance=self.flow.guidance)  # type: ignore[arg-type]
         losses = {"flow": per_sample.mean()}
         if self.reward is not None and (weight := self.reward.weight_at(step)) > 0:
-            rows = self.reward_rows(drawn.drop_style, step)
-            losses["reward"] = weight * self._reward_loss(latents, conditions, drawn.positions, rows, styles, step)
+            losses["reward"] = weight * self._reward_loss(latents, conditions, drawn, styles, step)
         return losses
 
     def reward_rows(self, drop_style: Tensor, step: int) -> list[int]:
-        """The samples that get the reward at a step: the first `reward.batch` of those that have a style reference."""
+        """The samples that get the reward at a step: the first `reward.batch` of those that have a style reference.
+
+        In a group a member without any takes one that will not count, since all must make the same calls.
+        """
         if self.reward is None or self.reward.weight_at(step) == 0:
             return []
         rows: list[int] = torch.nonzero(~drop_style)[:, 0].tolist()
-        return rows[: self.reward.batch]
+        return rows[: self.reward.batch] or ([0] if self.group.world > 1 else [])
 
     def conditions(self, features: Features, drawn: Drawn) -> Conditions:
         """Conditions with dropout; a dropped reference is masked, which is exactly its absence."""
@@ -140,19 +144,14 @@ class UsoLosses:
         )
 
     def _reward_loss(
-        self,
-        latents: Tensor,
-        conditions: Conditions,
-        positions: Sequence[int],
-        rows: Sequence[int],
-        styles: Tensor | None,
-        step: int,
+        self, latents: Tensor, conditions: Conditions, drawn: Drawn, styles: Tensor | None, step: int
     ) -> Tensor:
-        """L_SRL over some rows of the batch; 0 where there are none."""
+        """L_SRL over the reward's rows of all members' batches; 0 where there are none."""
         assert self.reward is not None and self.style_reward is not None
+        rows = self.reward_rows(drawn.drop_style, step)
         if not rows or styles is None:
             return latents.new_zeros(())
-        noise = noise_at(self.seed, [positions[each] for each in rows], latents.shape[1:], "reward")
+        noise = noise_at(self.seed, [drawn.positions[each] for each in rows], latents.shape[1:], "reward")
         found = rewards(
             self.reward,
             self.denoiser,  # type: ignore[arg-type]
@@ -163,7 +162,9 @@ class UsoLosses:
             styles,
             at=gradient_step(self.reward, seed=self.seed, step=step),
         )
-        return -found.mean()
+        counted = (~drawn.drop_style[rows]).to(found)
+        number = self.group.mean({"rows": counted.sum()}, found.device)["rows"]
+        return -(found * counted).sum() / max(number, 1e-9)
 
 
 def take(conditions: Conditions, rows: Tensor) -> Conditions:

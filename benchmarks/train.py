@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stage", choices=("disentanglement", "style_alignment"), default="disentanglement")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -49,7 +50,8 @@ def main() -> None:
                 taken[way].append(measured)
                 print(f"{way}: {measured['steps_per_s']:.2f} steps/s", flush=True)
     base, base_cpu = (statistics.median(each[key] for each in taken["plain"]) for key in ("steps_per_s", "cpu_s"))
-    print(f"\nbatch {options.batch}, {options.threads} threads, median of {options.repeats} x {options.steps} steps\n")
+    told = f"{options.stage}, batch {options.batch}, {options.threads} threads"
+    print(f"\n{told}, median of {options.repeats} x {options.steps} steps\n")
     print("| | steps/s | ratio | CPU s a step | ratio | peak memory MB |\n|---|---|---|---|---|---|")
     for way, runs in taken.items():
         speed, cpu, memory = (statistics.median(each[key] for each in runs) for key in taken["plain"][0])
@@ -93,7 +95,7 @@ def train_config(folder: Path, options: argparse.Namespace, name: str) -> Any:
     from curate.train.config import TrainConfig
 
     values = {
-        "out": str(folder / name), "base": str(folder / "base"), "stage": "disentanglement", "learn": "full",
+        "out": str(folder / name), "base": str(folder / "base"), "stage": options.stage, "learn": "full",
         "data": {"datasets": [{"path": str(folder / "shards")}], "size_px": 64, "style_px": 64, "shuffle_buffer": 64},
         "steps": options.steps + WARM_UP + 1, "batch": options.batch, "bf16": False, "optimiser": {"lr": 1e-4},
         "save_every": 10**6, "log_every": 5, "samples": {"count": 0}}
@@ -135,9 +137,11 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     uso = load_uso(str(folder / "base")).to(device)
-    for module in (uso.vae, uso.text_encoder, uso.text_encoder_2, uso.vision_encoder, uso.projector):
+    for module in (uso.vae, uso.text_encoder, uso.text_encoder_2, uso.vision_encoder, uso.projector, uso.transformer):
         module.requires_grad_(False).eval()
-    learns = list(uso.transformer.train().parameters())
+    with_content = options.stage == "disentanglement"
+    trained = (uso.transformer if with_content else uso.projector).train().requires_grad_(True)
+    learns = list(trained.parameters())
     optimizer = torch.optim.AdamW(learns, lr=1e-4, weight_decay=0.01)
     loader = DataLoader(plain_samples(folder), batch_size=options.batch, num_workers=1, drop_last=True,
                         multiprocessing_context="fork")
@@ -149,7 +153,7 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
         batch = next(batches)
         with torch.no_grad():
             latents = encode_latents(uso.vae, batch["stylized"].to(device))
-            content = encode_latents(uso.vae, batch["content"].to(device))
+            contents = [encode_latents(uso.vae, batch["content"].to(device))] if with_content else []
             pixels = uso.vision_processor(images=(batch["style"] + 1) / 2, do_rescale=False, return_tensors="pt")
             states = uso.vision_encoder(pixels.pixel_values.to(device), output_hidden_states=True).hidden_states
             dropped = torch.rand(3, options.batch, generator=draw) < torch.tensor([[0.1], [0.25], [0.25]])
@@ -161,15 +165,16 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
         sigma = shifted(1 - torch.rand(options.batch, generator=draw), shift_mu(tuple(latents.shape[-2:]))).to(device)
         level = sigma.view(-1, 1, 1, 1)
         size = (latents.shape[-2], latents.shape[-1])
-        tokens = torch.cat([pack((1 - level) * latents + level * noise), pack(content)], dim=1)
+        target = pack((1 - level) * latents + level * noise)
+        tokens = torch.cat([target, *map(pack, contents)], dim=1)
         style = uso.projector(uso.projector.pick(states))
-        lengths = (style.shape[1], text.shape[1] + tokens.shape[1] // 2, tokens.shape[1] // 2)
+        lengths = (style.shape[1], text.shape[1] + target.shape[1], tokens.shape[1] - target.shape[1])
         kept = (~dropped[1], torch.ones_like(dropped[1]), ~dropped[2])
         seen = torch.cat([flag.view(-1, 1).expand(-1, n) for flag, n in zip(kept, lengths, strict=True)], dim=1)
         velocity = denoise(
-            uso.transformer, tokens, text, pooled, sigma, image_ids(size, [size], "aligned").to(device),
+            uso.transformer, tokens, text, pooled, sigma, image_ids(size, [size] * len(contents), "aligned").to(device),
             torch.zeros(text.shape[1], 3, device=device), None, style_tokens=style, seen=seen.to(device))
-        predicted = unpack(velocity[:, : tokens.shape[1] // 2], size)
+        predicted = unpack(velocity[:, : target.shape[1]], size)
         loss = functional.mse_loss(predicted.float(), (noise - latents).float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learns, 1.0)

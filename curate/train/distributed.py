@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ def _fit(config: TrainConfig, *, use_gpu: bool) -> FitResult:
     )
     try:
         result: FitResult = trainer.fit().return_value
+    except KeyboardInterrupt:
+        log = MetricsLog(Path(config.out) / "metrics.jsonl")
+        return FitResult(finished=False, step=_step(log), seconds=0.0, loss=nan)
     except TrainingFailedError as error:
         raise _cause(error) from error
     return result
@@ -81,14 +85,11 @@ def _followed(out: Path, steps: int) -> Iterator[None]:
     """Progress here of what the workers log there: they have no terminal."""
     log, ended = MetricsLog(out / "metrics.jsonl"), threading.Event()
 
-    def step() -> int:
-        return max((int(line["step"]) for line in log.read()), default=0)
-
     def follow(progress: Progress) -> None:
         while not ended.wait(POLL_S):
-            progress.update(step())
+            progress.update(_step(log))
 
-    with Progress(steps, done=step(), noun="steps") as progress:
+    with Progress(steps, done=_step(log), noun="steps") as progress:
         thread = threading.Thread(target=follow, args=(progress,), daemon=True, name="follow")
         thread.start()
         try:
@@ -96,4 +97,8 @@ def _followed(out: Path, steps: int) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-            progress.update(step())
+            progress.update(_step(log))
+
+
+def _step(log: MetricsLog) -> int:
+    return max((int(line["step"]) for line in log.read()), default=0)

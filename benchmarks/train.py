@@ -1,6 +1,6 @@
 """Steps a second and peak memory of training: `python benchmarks/train.py [--repeats 3] [--batch 32] [--steps 20]`.
 
-Three ways over the same compact USO (random weights, 64 px), the same shards and the same batch size:
+Three ways over the same compact USO (64 px), the same shards and the same batch size:
 
     plain      a loop as diffusers' training scripts have it: webdataset and DataLoader (one worker process), latents
                and features computed again in every step, AdamW, gradient clipping
@@ -8,7 +8,10 @@ Three ways over the same compact USO (random weights, 64 px), the same shards an
     cache      the same with a full feature cache
 
 Each measurement is a process of its own, the ways in turn, so that a slow minute of the machine hits all. Ratios are
-over plain; on a machine that others use too, trust those of CPU time (the loader's own process is not in it).
+over plain; on a machine that others use too, trust those of CPU time (the loader's process is in it).
+
+The default base is the zoo's, whose autoencoder encodes for next to nothing; `--base random` is of the same size with
+FLUX's kind of autoencoder, untrained.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 Moment = tuple[float, float]
-"""Seconds by the clock, and of CPU time of this process."""
+"""Seconds by the clock, and of CPU time of this process and its children."""
 
 WARM_UP = 4
 WAYS = ("plain", "no cache", "cache")
@@ -38,6 +43,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--base", default="zoo:uso-base")
     parser.add_argument("--stage", choices=("disentanglement", "style_alignment"), default="disentanglement")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -50,7 +56,7 @@ def main() -> None:
                 taken[way].append(measured)
                 print(f"{way}: {measured['steps_per_s']:.2f} steps/s", flush=True)
     base, base_cpu = (statistics.median(each[key] for each in taken["plain"]) for key in ("steps_per_s", "cpu_s"))
-    told = f"{options.stage}, batch {options.batch}, {options.threads} threads"
+    told = f"{options.base}, {options.stage}, batch {options.batch}, {options.threads} threads"
     print(f"\n{told}, median of {options.repeats} x {options.steps} steps\n")
     print("| | steps/s | ratio | CPU s a step | ratio | peak memory MB |\n|---|---|---|---|---|---|")
     for way, runs in taken.items():
@@ -64,14 +70,18 @@ def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def now() -> Moment:
-    return time.perf_counter(), time.process_time()
+    here = psutil.Process()
+    others = [each.cpu_times() for each in here.children(recursive=True)]
+    return time.perf_counter(), time.process_time() + sum(each.user + each.system for each in others)
 
 
 def prepare(folder: Path, options: argparse.Namespace) -> None:
-    """base/, shards/ and a full cache/ in the folder."""
+    """base/ in float32, shards/ and a full cache/ in the folder."""
     from uso_parts import compact_uso, write_shards
 
-    compact_uso().save_pretrained(folder / "base")
+    from curate.train.loading import load_uso
+
+    (compact_uso() if options.base == "random" else load_uso(options.base)).save_pretrained(folder / "base")
     write_shards(folder / "shards", samples=SAMPLES, shards=SHARDS, side_px=SIDE_PX)
     epoch = -(-SAMPLES // options.batch) - WARM_UP
     ours(folder, argparse.Namespace(**{**vars(options), "steps": epoch}), "cache", "filling")
@@ -172,7 +182,8 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
         kept = (~dropped[1], torch.ones_like(dropped[1]), ~dropped[2])
         seen = torch.cat([flag.view(-1, 1).expand(-1, n) for flag, n in zip(kept, lengths, strict=True)], dim=1)
         velocity = denoise(
-            uso.transformer, tokens, text, pooled, sigma, image_ids(size, [size] * len(contents), "aligned").to(device),
+            uso.transformer, tokens, text, pooled, sigma,
+            image_ids(size, [size] * len(contents), uso.config.positions).to(device),
             torch.zeros(text.shape[1], 3, device=device), None, style_tokens=style, seen=seen.to(device))
         predicted = unpack(velocity[:, : target.shape[1]], size)
         loss = functional.mse_loss(predicted.float(), (noise - latents).float())

@@ -29,7 +29,8 @@ import yaml
 from curate.bench.command import run_bench
 from curate.config import load_yaml
 from curate.train.config import TrainConfig
-from curate.train.training import load_uso, train
+from curate.train.loading import load_uso
+from curate.train.training import train
 from pipelines.uso.projector import StyleProjector
 
 VARIANTS = ("full", "no-srl", "no-alignment", "shared-encoder", "resampler", "mlp")

@@ -29,8 +29,8 @@ class Progress:
     """Shows how far a run is. ``done`` units were finished before this process began (a resumed run)."""
 
     def __init__(self, total: int, *, done: int = 0, stream: TextIO | None = None, live: bool | None = None,
-                 every_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._done, self._every_s, self._clock = total, done, every_s, clock
+                 every_s: float = 5.0, clock: Callable[[], float] = time.monotonic, noun: str = "units") -> None:
+        self._total, self._done, self._every_s, self._clock, self._noun = total, done, every_s, clock, noun
         self._stream = sys.stderr if stream is None else stream
         self._live = _is_terminal(self._stream) if live is None else live
         self._stage = ""
@@ -116,7 +116,7 @@ class Progress:
 
     def _say(self) -> None:
         share = self._done / self._total if self._total else 1.0
-        line = f"{self._done}/{self._total} units  {share:4.0%}  {self._text()}"
+        line = f"{self._done}/{self._total} {self._noun}  {share:4.0%}  {self._text()}"
         self._said = self._clock()
         if line != self._said_line:
             print(line, file=self._stream, flush=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -15,52 +14,15 @@ from typer.testing import CliRunner
 from curate.cli import app
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
-from curate.train.training import load_uso
-from filters.csd_network import CsdArch, CsdNetwork
-from filters.csd_weights import save_csd
+from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
-from tests.test_train_data import make_dataset
 from tests.tiny_uso import tiny_uso
+from tests.train_parts import make_parts, run, write
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """base/, csd/ and shards/ to train from."""
-    folder = tmp_path_factory.mktemp("parts")
-    tiny_uso().save_pretrained(folder / "base")
-    torch.manual_seed(0)
-    arch = CsdArch(
-        image_size=32, patch_size=8, width=32, layers=1, head_width=16, quick_gelu=False, head_dim=8
-    )
-    save_csd(CsdNetwork(arch), folder / "csd")
-    make_dataset(folder / "run", 12, size=lambda _: (64, 64)).rename(folder / "shards")
-    return folder
-
-
-def write(parts: Path, out: Path, **changes: object) -> Path:
-    config = {
-        "out": str(out),
-        "base": str(parts / "base"),
-        "stage": "disentanglement",
-        "learn": "full",
-        "data": {"datasets": [{"path": str(parts / "shards")}], "size_px": 64, "style_px": 32, "shuffle_buffer": 4},
-        "samples": {"count": 2, "steps": 2, "split": "train"},
-        "optimiser": {"lr": 0.001, "warmup": 1},
-        "steps": 4,
-        "batch": 3,
-        "log_every": 1,
-        "save_every": 2,
-        "bf16": False,
-        **changes,
-    }
-    path = out.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def run(path: Path, *options: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["train", str(path), *options])
-    return done.exit_code, done.output + str(done.exception or "")
+    return make_parts(tmp_path_factory.mktemp("parts"))
 
 
 def test_full_training_writes_a_model_a_log_and_a_grid_of_samples(parts: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from pipelines.training import (
     Ema,
     FitResult,
+    Hooks,
     MetricsLog,
     Plan,
     StopRequest,
@@ -222,3 +224,59 @@ def test_a_stop_request_gives_the_handlers_back() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def checkpoints(folder: Path) -> dict[str, int]:
+    """Step of each checkpoint file."""
+    return {file.name: torch.load(file, weights_only=True)["step"] for file in folder.glob("c*.pt")}
+
+
+def test_the_last_checkpoints_and_the_best_one_stay(tmp_path: Path) -> None:
+    state, scores, exported = fresh(), {3: 5.0, 6: 2.0, 9: 4.0, 12: 3.0}, []
+    fit(
+        state,
+        batch_at=batch_at,
+        losses_of=lambda batch: {"square": state.model(batch).square().mean()},
+        plan=replace(PLAN, save_every=2, keep_last=3, validate_every=3),
+        checkpoint=tmp_path / "c.pt",
+        log=MetricsLog(tmp_path / "m.jsonl"),
+        hooks=Hooks(validate=lambda s: {"val_flow": scores[s.step]}, on_best=lambda s: exported.append(s.step)),
+    )
+    assert checkpoints(tmp_path) == {"c.pt": 12, "c-best.pt": 6, "c-000000008.pt": 8, "c-000000010.pt": 10,
+                                     "c-000000012.pt": 12}
+    assert exported == [3, 6]
+    lines = [line for line in MetricsLog(tmp_path / "m.jsonl").read() if "val_flow" in line]
+    assert [(line["step"], line["val_flow"]) for line in lines] == list(scores.items())
+    again = fresh()
+    assert load_checkpoint(again, tmp_path / "c.pt")
+    assert [each["val_flow"] for each in again.validations] == list(scores.values())
+
+
+def test_after_a_resume_the_best_is_still_that_of_the_first_sitting(tmp_path: Path) -> None:
+    scores, best = {3: 1.0, 6: 2.0, 9: 1.5, 12: 0.5}, []
+    for steps in (6, 12):
+        state = fresh()
+        fit(
+            state,
+            batch_at=batch_at,
+            losses_of=lambda batch, state=state: {"square": state.model(batch).square().mean()},
+            plan=replace(PLAN, steps=steps, validate_every=3),
+            checkpoint=tmp_path / "c.pt",
+            log=MetricsLog(tmp_path / "m.jsonl"),
+            hooks=Hooks(validate=lambda s: {"val_flow": scores[s.step]}, on_best=lambda s: best.append(s.step)),
+        )
+    assert best == [3, 12]
+
+
+def test_after_a_crash_the_log_is_that_of_an_unbroken_training(tmp_path: Path) -> None:
+    """Steps after the checkpoint are said again, once; losses before it still count in the next mean."""
+    def curve(folder: Path) -> list[dict[str, float | int | str]]:
+        return [{**line, "seconds": 0} for line in MetricsLog(folder / "m.jsonl").read()]
+
+    train(fresh(), tmp_path / "whole")
+    with pytest.raises(FloatingPointError):
+        train(fresh(), tmp_path / "crashed", fail_at=9)  # logged at 4 and 8, saved at 5
+    with (tmp_path / "crashed" / "m.jsonl").open("a") as file:
+        file.write('{"step": 9, "squ')
+    train(fresh(), tmp_path / "crashed")
+    assert curve(tmp_path / "crashed") == curve(tmp_path / "whole")

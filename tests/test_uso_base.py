@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from curate.parametric import Style
-from curate.train.training import load_uso
+from curate.train.loading import load_uso
 from curate.zoo.style_words import colour_word, describe, describe_set
 from curate.zoo.uso_base import build, caption_tokenizer
 from curate.zoo.uso_data import BaseStream, to_tensor

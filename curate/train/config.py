@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from curate.config import StrictModel
 from pipelines.data.config import DataConfig
@@ -35,6 +35,27 @@ class SamplesConfig(StrictModel):
     guidance: float = 4.0
 
 
+class ValidationConfig(StrictModel):
+    """Numbers on fixed triplets of a split: `val_flow`, the flow loss of `count` of them at fixed noise levels; and of
+    the pictures that the model makes of `pictures` of them `val_style`, a style similarity that no loss knows, beside
+    `val_reward`. A warning is given when over `window` validations the reward rises and the other falls. The model of
+    the lowest `val_flow` is written to `best/`."""
+
+    every: int = Field(default=500, ge=1)
+    split: Literal["train", "val"] = "val"
+    count: int = Field(default=32, ge=1)
+    levels: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    pictures: int = Field(default=16, ge=0)
+    window: int = Field(default=5, ge=3)
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_are_noise(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if not levels or not all(0 < level <= 1 for level in levels):
+            raise ValueError(f"noise levels lie above 0 and up to 1, not {levels}")
+        return levels
+
+
 class TrainConfig(StrictModel):
     """What is trained, on what, how, and where to. Relative paths are relative to where the command runs."""
 
@@ -52,13 +73,41 @@ class TrainConfig(StrictModel):
     """The CSD checkpoint that the style reward is taken from."""
     optimiser: OptimiserConfig = OptimiserConfig()
     samples: SamplesConfig = SamplesConfig()
+    validation: ValidationConfig | None = None
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
+    """Samples of one forward and backward, of all workers together."""
     accumulate: int = Field(default=1, ge=1)
     seed: int = 0
     log_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=500, ge=1)
+    keep_last: int = Field(default=1, ge=1)
+    """Checkpoints that stay: `checkpoint.pt` is the newest."""
+    cache: str | None = None
+    """Folder for what the frozen encoders make of each sample (latents, vision states, text states), made on first use
+    and read ever after; several trainings and processes may share it. See `pipelines.uso.cached`."""
     bf16: bool = True
+    """bfloat16 autocast of what learns, where it pays."""
+    frozen_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights that do not learn, and so of features and cache. What learns is float32."""
     gradient_checkpointing: bool = False
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = Field(default=1, ge=1)
+    """Processes, each with a GPU where `device` has one, that share every batch by Ray Train. On several machines
+    `out`, `cache` and the data must be reachable for all under the same names. 1 needs no Ray."""
+    shard: bool = False
+    """Cut weights, gradients and optimiser over the workers (FSDP) instead of copies for each: for `learn: full`."""
+    ray_address: str | None = None
+    """A running cluster, "auto" to find one; None starts Ray here."""
+
+    @model_validator(mode="after")
+    def _workers_share_evenly(self) -> Self:
+        if self.batch % self.workers:
+            raise ValueError(f"a batch of {self.batch} cannot be shared by {self.workers} workers: use a multiple")
+        if self.reward is not None and self.reward.batch is not None and self.reward.batch % self.workers:
+            raise ValueError(f"reward.batch {self.reward.batch} cannot be shared by {self.workers} workers")
+        if self.shard and (self.workers == 1 or self.learn != "full" or self.stage == "style_alignment"):
+            raise ValueError("shard cuts the whole transformer over workers: it needs learn: full, workers above 1, "
+                             "and a stage in which the transformer learns")
+        return self

@@ -11,7 +11,7 @@ from PIL import Image
 from curate.errors import ConfigError
 from curate.files import write_atomic
 from curate.images import encode
-from curate.train.training import load_uso
+from curate.train.loading import load_uso
 from pipelines.uso.official import load_official
 
 

@@ -1,125 +1,151 @@
-"""One training, in one process: build the parts that a config names, fit, and write what was learnt."""
+"""One training: build the parts that a config names, fit, and write what was learnt; alone or as one of several."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers.utils import logging as diffusers_logging
-from torch import Tensor
-from transformers.utils import logging as transformers_logging
+from torch import Tensor, nn
 
-from curate.errors import ConfigError, ModelError
-from curate.files import write_json
-from curate.models import resolve_model
+from curate.errors import ConfigError
 from curate.train.config import TrainConfig
-from curate.train.samples import Samples
-from filters.csd_reward import CsdReward
-from filters.csd_weights import load_csd
-from pipelines.data import Batch, TripletStream, batches
-from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
-from pipelines.uso.official import add_lora, save_official
+from curate.train.feeding import CachedFeed, PixelFeed
+from curate.train.loading import device_of, load_reward, load_trainee
+from curate.train.samples import Samples, first_triplets
+from curate.train.validating import HACKED, Validator
+from curate.train.watching import Onlooker
+from curate.train.writing import mark_written, write_model, written_step
+from pipelines.training import Ema, FitResult, Group, Hooks, MetricsLog, Plan, TrainState, Watch, fit
+from pipelines.training.sharding import gathered_outside_blocks, shard
 from pipelines.uso.pipeline import UsoPipeline
-from pipelines.uso.training import Trained, UsoLosses, freeze_all_but, to_device, trainable
-
-WRITTEN = "written.json"
+from pipelines.uso.reward import RewardConfig
+from pipelines.uso.training import Trained, UsoLosses, trainable
 
 
 def train(config: TrainConfig) -> FitResult:
     """Train, or go on from the checkpoint in `out`; a training that has ended is left alone.
 
-    Written to `out`: `checkpoint.pt`, `metrics.jsonl`, `samples/`, and the model: `model/`, a `UsoPipeline` folder,
-    or where LoRA layers learn `uso/`, the released file format (see `pipelines.uso.official`). `written.json` says of
-    which step they are, so that a crash between checkpoint and model is made good by the next call.
+    Written to `out`: `checkpoint.pt` (and others, see `pipelines.training.checkpoint`), `metrics.jsonl`,
+    `tensorboard/`, `samples/`, and the model: `model/`, a `UsoPipeline` folder, or where LoRA layers learn `uso/`, the
+    released file format (see `pipelines.uso.official`); the same of the best validation in `best/`. `written.json` says
+    of which step the model is, so that a crash between checkpoint and model is made good by the next call.
     """
-    device = _device(config)
-    out = Path(config.out)
-    pipeline = load_uso(config.base).to(device)
-    if _learns_lora(config):
-        _check_released(pipeline)
-        torch.manual_seed(config.seed)
-        add_lora(pipeline.transformer, rank=config.lora_rank)
-    freeze_all_but(pipeline, config.stage)
-    if config.gradient_checkpointing:
-        pipeline.transformer.enable_gradient_checkpointing()
-    denoiser = pipeline.denoiser
-    losses = UsoLosses(
-        pipeline,
-        torch.compile(denoiser) if config.compile else denoiser,  # type: ignore[arg-type]
-        stage=config.stage,
-        flow=config.flow,
-        seed=config.seed,
-        reward=config.reward,
-        style_reward=None if config.reward is None else _reward(config, device),
-    )
-    state = _state(config, Trained(trainable(denoiser)))
-    samples = Samples.from_config(config)
+    if config.workers > 1:
+        from curate.train.distributed import train_together
 
-    def losses_of(batch: Batch) -> Mapping[str, Tensor]:
-        return losses(to_device(batch, device), state.step)
-
-    def on_save(state: TrainState) -> None:
-        with nullcontext() if state.ema is None else state.ema.applied(state.model):
-            write_model(pipeline, config, out)
-            samples.draw(pipeline, out, step=state.step)
-        write_json(out / WRITTEN, {"step": state.step})
-
-    result = fit(
-        state,
-        batch_at=_batch_at(config),
-        losses_of=losses_of,
-        plan=_plan(config),
-        checkpoint=out / "checkpoint.pt",
-        log=MetricsLog(out / "metrics.jsonl"),
-        on_save=on_save,
-        device=device,
-    )
-    if result.finished and _written_step(out) != result.step:
-        on_save(state)
-    return result
+        return train_together(config)
+    return Session(config, Group(), device_of(config)).fit()
 
 
-def load_uso(model: str) -> UsoPipeline:
-    """A `UsoPipeline` by folder, `zoo:NAME` or hub id, in float32."""
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    try:
-        pipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{model}: not a USO pipeline that can be loaded: {error}") from error
-    pipeline.set_progress_bar_config(disable=True)
-    assert isinstance(pipeline, UsoPipeline)
-    return pipeline
+class Session:
+    """All parts of one training in this process, a member of a group."""
 
-
-def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path) -> None:
-    """What was learnt: a whole pipeline, or where LoRA layers learn the two files that USO released."""
-    if _learns_lora(config):
-        save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
-    else:
-        pipeline.save_pretrained(out / "model")
-
-
-def _learns_lora(config: TrainConfig) -> bool:
-    return config.learn == "lora" and config.stage != "style_alignment"
-
-
-def _check_released(pipeline: UsoPipeline) -> None:
-    """Refuse before the first step what could not be written after it."""
-    if pipeline.projector is None or pipeline.projector.config.kind != "hierarchical":
-        raise ConfigError(
-            "LoRA layers are written as USO's released files, which hold a hierarchical projector, and this base has "
-            "none; use learn: full",
-            key="learn",
+    def __init__(self, config: TrainConfig, group: Group, device: torch.device) -> None:
+        self.config, self.group, self.device, self.out = config, group, device, Path(config.out)
+        self.pipeline = load_trainee(config, device)
+        self.denoiser = self.pipeline.denoiser
+        if config.shard:
+            _shard(self.pipeline, self.denoiser)
+        called: Any = torch.compile(self.denoiser) if config.compile else self.denoiser
+        self.wrapped: nn.Module = called if config.shard else group.wrap(called)
+        self.losses = UsoLosses(
+            self.pipeline,
+            self.wrapped,
+            stage=config.stage,
+            flow=config.flow,
+            seed=config.seed,
+            reward=_reward_share(config),
+            style_reward=None if config.reward is None else load_reward(config, device),
+            group=group,
         )
+        self.state = _state(config, Trained(trainable(self.denoiser)))
+        self.samples = Samples(config, first_triplets(config, config.samples.split, config.samples.count))
+        self.validator = None if config.validation is None else Validator(config, config.validation, self.losses)
+        feed = PixelFeed if config.cache is None else CachedFeed
+        self.feed: PixelFeed | CachedFeed = feed(config, self.losses, device)
+
+    def fit(self) -> FitResult:
+        """Train to the end, or to a signal."""
+        with Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext() as onlooker:
+            self.onlooker = onlooker
+            result = fit(
+                self.state,
+                batch_at=self.feed.batch_at,
+                losses_of=self.losses_of,
+                plan=_plan(self.config),
+                checkpoint=self.out / "checkpoint.pt",
+                log=MetricsLog(self.out / "metrics.jsonl"),
+                on_save=self.save,
+                hooks=Hooks(
+                    validate=None if self.validator is None else self.validate,
+                    on_best=self.save_best,
+                    watch=onlooker or Watch(),
+                ),
+                device=self.device,
+                group=self.group,
+                wrapped=self.wrapped,
+            )
+            lacks = self.group.leads and result.finished and written_step(self.out) != result.step
+            if self.group.any(lacks, self.device):  # the leader has looked: another may look too late
+                self.save(self.state)
+        return result
+
+    def losses_of(self, batch: Any) -> Mapping[str, Tensor]:
+        """Named losses of a batch of the feed, at the present step."""
+        return self.feed.losses_of(batch, self.state.step)
+
+    def save(self, state: TrainState) -> None:
+        """The model, averaged where there is an average, and samples of it."""
+        with self._averaged(state):
+            write_model(self.pipeline, self.config, self.out, leads=self.group.leads)
+            if self.samples.triplets:
+                with gathered_outside_blocks(self.denoiser):
+                    sheet = self.samples.sheet(self.pipeline)
+                if self.onlooker is not None:
+                    self.onlooker.picture(state.step, sheet)
+        if self.group.leads:
+            mark_written(self.out, state.step)
+
+    def save_best(self, state: TrainState) -> None:
+        """The model of the best validation so far."""
+        with self._averaged(state):
+            write_model(self.pipeline, self.config, self.out / "best", leads=self.group.leads)
+
+    def validate(self, state: TrainState) -> dict[str, float]:
+        """Numbers of the averaged model; warns of a hacked reward."""
+        assert self.validator is not None
+        with self._averaged(state), gathered_outside_blocks(self.denoiser):
+            numbers = self.validator(self.device)
+        if self.validator.warns([*state.validations, {"step": state.step, **numbers}]):
+            numbers["val_hacked"] = 1.0
+            if self.onlooker is not None:
+                self.onlooker.warn(f"step {state.step}: {HACKED}")
+        return numbers
+
+    @contextmanager
+    def _averaged(self, state: TrainState) -> Iterator[None]:
+        with nullcontext() if state.ema is None else state.ema.applied(state.model):
+            yield
 
 
-def _written_step(out: Path) -> int | None:
-    path = out / WRITTEN
-    return int(json.loads(path.read_text())["step"]) if path.is_file() else None
+def _shard(pipeline: UsoPipeline, denoiser: nn.Module) -> None:
+    """The transformer in pieces; the projector too, where it learns."""
+    # FLUX's blocks return views, and nothing writes into them
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view", category=UserWarning)
+    transformer, projector = pipeline.transformer, pipeline.projector
+    frozen = [] if projector is None or any(p.requires_grad for p in projector.parameters()) else [projector]
+    shard(denoiser, [*transformer.transformer_blocks, *transformer.single_transformer_blocks], whole=frozen)
+
+
+def _reward_share(config: TrainConfig) -> RewardConfig | None:
+    """The reward as one worker applies it: to its share of the rows."""
+    if config.reward is None or config.reward.batch is None:
+        return config.reward
+    return config.reward.model_copy(update={"batch": config.reward.batch // config.workers})
 
 
 def _plan(config: TrainConfig) -> Plan:
@@ -135,6 +161,8 @@ def _plan(config: TrainConfig) -> Plan:
         save_every=config.save_every,
         bf16=config.bf16,
         accumulate=config.accumulate,
+        keep_last=config.keep_last,
+        validate_every=config.steps if config.validation is None else config.validation.every,
     )
 
 
@@ -151,31 +179,3 @@ def _state(config: TrainConfig, trained: Trained) -> TrainState:
         groups, lr=optimiser.lr, betas=optimiser.betas, weight_decay=optimiser.weight_decay
     )
     return TrainState(trained, adamw, None if optimiser.ema is None else Ema(trained, decay=optimiser.ema))
-
-
-def _batch_at(config: TrainConfig) -> Callable[[int], Batch]:
-    """Batches by number. They are read as one stream that starts at the first number asked for."""
-    stream = TripletStream(config.data, seed=config.seed)
-    running: Iterator[Batch] | None = None
-    expected = -1
-
-    def batch_at(number: int) -> Batch:
-        nonlocal running, expected
-        if running is None or number != expected:
-            running = batches(stream, config.data, batch_size=config.batch, start_batch=number, seed=config.seed)
-        expected = number + 1
-        return next(running)
-
-    return batch_at
-
-
-def _reward(config: TrainConfig, device: torch.device) -> CsdReward:
-    network = load_csd(Path(resolve_model(config.reward_model)))
-    return CsdReward(network.to(device))
-
-
-def _device(config: TrainConfig) -> torch.device:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("cuda is asked for, and torch sees no GPU here; use auto or cpu", key="device")
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(found if config.device == "auto" else config.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 import torch
@@ -13,7 +13,7 @@ from curate.seeds import uniform
 from pipelines.data.config import DataConfig
 from pipelines.data.grouping import bucketed
 from pipelines.data.transforms import prepare
-from pipelines.data.triplets import Triplet, TripletStream
+from pipelines.data.triplets import Located, Triplet, TripletStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class Batch:
     positions: list[int]
     """Global positions: see TripletStream."""
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its images on a device. What is dropped stays where the host can read it at once."""
+        images = {name: getattr(self, name).to(device) for name in ("target", "content", "style")}
+        return replace(self, **images)
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Some of the samples."""
+        return Batch(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
+
 
 def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, seed: int,
             ) -> Iterator[Batch]:
@@ -43,29 +52,38 @@ def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start
     Without buckets batch k is exactly the reader's samples k * B ... (k + 1) * B - 1, and beginning at it costs nothing
     but the shards it lies in. With buckets see ``bucketed`` for what a batch is and what resuming costs.
     """
+    for group in groups(stream, config, batch_size=batch_size, start_batch=start_batch):
+        yield collate([stream.decode(*located) for located in group], config, seed=seed)
+
+
+def groups(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0,
+           ) -> Iterator[list[Located]]:
+    """The samples of these batches, with nothing decoded."""
     if config.buckets:
-        groups = bucketed(stream, config, batch_size=batch_size, start_batch=start_batch)
-    else:
-        groups = _consecutive(stream, batch_size=batch_size, start_batch=start_batch)
-    for group in groups:
-        yield _collate(group, config, seed)
+        return bucketed(stream, config, batch_size=batch_size, start_batch=start_batch)
+    return _consecutive(stream, batch_size=batch_size, start_batch=start_batch)
 
 
-def _consecutive(stream: TripletStream, *, batch_size: int, start_batch: int) -> Iterator[list[Triplet]]:
-    samples = stream.iterate(start_batch * batch_size)
-    while True:
-        yield list(islice(samples, batch_size))
-
-
-def _collate(group: Sequence[Triplet], config: DataConfig, seed: int) -> Batch:
+def collate(group: Sequence[Triplet], config: DataConfig, *, seed: int) -> Batch:
+    """The batch of some triplets of equal shapes, at least one."""
     samples = [prepare(triplet, config, seed=seed) for triplet in group]
     positions = [triplet.position for triplet in group]
-    drop = {what: torch.tensor([uniform("drop", what, seed, position) < rate for position in positions])
-            for what, rate in config.dropout.model_dump().items()}
     return Batch(
         target=torch.stack([sample.target for sample in samples]),
         content=torch.stack([sample.content for sample in samples]),
         style=torch.stack([sample.style for sample in samples]),
         captions=[triplet.caption for triplet in group],
-        drop_style=drop["style"], drop_content=drop["content"], drop_text=drop["text"],
+        **dropped(positions, config, seed=seed),
         keys=[triplet.key for triplet in group], positions=positions)
+
+
+def dropped(positions: Sequence[int], config: DataConfig, *, seed: int) -> dict[str, Tensor]:
+    """drop_style, drop_content and drop_text of the samples at these positions: bool (B,) each."""
+    return {f"drop_{what}": torch.tensor([uniform("drop", what, seed, position) < rate for position in positions])
+            for what, rate in config.dropout.model_dump().items()}
+
+
+def _consecutive(stream: TripletStream, *, batch_size: int, start_batch: int) -> Iterator[list[Located]]:
+    samples = stream.located(start_batch * batch_size)
+    while True:
+        yield list(islice(samples, batch_size))

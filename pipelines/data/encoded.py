@@ -27,6 +27,13 @@ class EncodedSample:
         except OSError as error:
             raise self.fault(role, "not an image") from error
 
+    def text(self) -> str:
+        """The caption. Raises SourceError."""
+        try:
+            return self.members["txt"].decode()
+        except UnicodeDecodeError as error:
+            raise self.fault("txt", error) from error
+
     def fault(self, member: str, reason: object) -> SourceError:
         """An error that says where the sample lies."""
         return SourceError(f"{self.shard}: sample {self.key}: {member}: {reason}")

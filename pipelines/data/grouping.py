@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pipelines.data.config import DataConfig
 from pipelines.data.encoded import EncodedSample
 from pipelines.data.transforms import Shapes, shapes_of
-from pipelines.data.triplets import Place, Triplet, TripletStream
+from pipelines.data.triplets import Located, Place, TripletStream
 
 
 def bucketed(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int,
-             ) -> Iterator[list[Triplet]]:
+             ) -> Iterator[list[Located]]:
     """Samples of equal shapes gathered along the lane; whoever fills a group sends it off. Nothing is left out.
 
     With ``sharding: samples`` a group is the batch of all readers together, of which each takes and decodes its share:
@@ -25,13 +25,12 @@ def bucketed(stream: TripletStream, config: DataConfig, *, batch_size: int, star
     waiting, lane = _replay(stream, config, full=full, batches=start_batch)
     places = [place for group in waiting.values() for place in group]
     fetched = dict(zip(places, stream.fetch(places), strict=True))
-    groups = {shapes: [(p.lane, p.dataset, fetched[p]) for p in group] for shapes, group in waiting.items()}
+    groups = {shapes: [Located(p.lane, p.dataset, fetched[p]) for p in group] for shapes, group in waiting.items()}
     for position, (dataset, sample) in enumerate(stream.encoded(lane), lane):
-        group = groups.setdefault(_shapes(sample, config), [])
-        group.append((position, dataset, sample))
+        group = groups.setdefault(sample_shapes(sample, config), [])
+        group.append(Located(position, dataset, sample))
         if len(group) == full:
-            mine = group[stream.offset::stream.share]
-            yield [stream.decode(*one) for one in mine]
+            yield group[stream.offset::stream.share]
             group.clear()
 
 
@@ -57,5 +56,6 @@ def _replay(stream: TripletStream, config: DataConfig, *, full: int, batches: in
     raise AssertionError("a lane has no end")
 
 
-def _shapes(sample: EncodedSample, config: DataConfig) -> Shapes:
+def sample_shapes(sample: EncodedSample, config: DataConfig) -> Shapes:
+    """Shapes of an encoded sample, from the headers of its images. Raises SourceError."""
     return shapes_of(sample.size("stylized"), sample.size("content"), config)

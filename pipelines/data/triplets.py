@@ -44,6 +44,14 @@ class Place(NamedTuple):
     row: int
 
 
+class Located(NamedTuple):
+    """A sample of a reader, not decoded: its position of the lane, the number of its dataset, its bytes."""
+
+    lane: int
+    dataset: int
+    sample: EncodedSample
+
+
 class TripletStream:
     """The samples of one reader, in an order that (config, seed, rank, world) fix and nothing else.
 
@@ -90,10 +98,15 @@ class TripletStream:
 
         SourceError names the shard, sample and member that cannot be used.
         """
+        for located in self.located(start):
+            yield self.decode(*located)
+
+    def located(self, start: int = 0) -> Iterator[Located]:
+        """As ``iterate``, with nothing decoded."""
         lane = start * self.share
         for position, (dataset, sample) in enumerate(self.encoded(lane), lane):
             if position % self.share == self.offset:
-                yield self.decode(position, dataset, sample)
+                yield Located(position, dataset, sample)
 
     def encoded(self, lane: int) -> Iterator[tuple[int, EncodedSample]]:
         """(number of the dataset, sample) for each position of the lane from ``lane`` on, without end."""
@@ -105,9 +118,12 @@ class TripletStream:
     def decode(self, lane: int, dataset: int, sample: EncodedSample) -> Triplet:
         """The triplet of a sample at a position of the lane. Raises SourceError."""
         content, style, stylized = (_image(sample, role) for role in ("content", "style", "stylized"))
-        position = lane if self.share == self.world else lane * self.world + self.rank
-        return Triplet(sample.key, content, style, stylized, _text(sample), _layout(sample),
-                       self.config.datasets[dataset].path, position)
+        return Triplet(sample.key, content, style, stylized, sample.text(), _layout(sample),
+                       self.config.datasets[dataset].path, self.position(lane))
+
+    def position(self, lane: int) -> int:
+        """The global position of a position of the lane."""
+        return lane if self.share == self.world else lane * self.world + self.rank
 
     def places(self) -> Iterator[Place]:
         """Where the lane's samples lie, from its beginning on, without opening a shard."""
@@ -151,13 +167,6 @@ def _image(sample: EncodedSample, role: str) -> Image:
         return decode(sample.members[role])
     except ImageError as error:
         raise sample.fault(role, error) from error
-
-
-def _text(sample: EncodedSample) -> str:
-    try:
-        return sample.members["txt"].decode()
-    except UnicodeDecodeError as error:
-        raise sample.fault("txt", error) from error
 
 
 def _layout(sample: EncodedSample) -> Layout:

@@ -6,8 +6,10 @@ stopped and resumed ends with the weights of one that was not.
 
 from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
 from pipelines.training.ema import Ema
-from pipelines.training.loop import FitResult, Plan, fit
+from pipelines.training.group import Group
+from pipelines.training.loop import fit
 from pipelines.training.metrics import MetricsLog
+from pipelines.training.plan import FitResult, Hooks, Plan, Watch
 from pipelines.training.precision import bf16_pays, training_device
 from pipelines.training.prefetch import prefetch
 from pipelines.training.schedule import lr_at
@@ -17,10 +19,13 @@ from pipelines.training.stop import StopRequest
 __all__ = [
     "Ema",
     "FitResult",
+    "Group",
+    "Hooks",
     "MetricsLog",
     "Plan",
     "StopRequest",
     "TrainState",
+    "Watch",
     "bf16_pays",
     "fit",
     "load_checkpoint",

@@ -1,22 +1,45 @@
-"""One checkpoint file, whole or absent: written beside its place, flushed to disk, renamed."""
+"""Checkpoints, whole or absent: written beside their place, flushed to disk, renamed.
+
+`checkpoint.pt` is the newest and what a resume reads. Where more are kept, `checkpoint-000500.pt` is that of a step and
+`checkpoint-best.pt` that of the best validation: further names of the same files (hard links, where the disk has them).
+To go back to one, copy it over `checkpoint.pt`.
+"""
 
 import os
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
 
 
-def save_checkpoint(state: TrainState, path: Path) -> None:
-    """Replace the checkpoint at `path`; a crash leaves the former one."""
+def save_checkpoint(
+    state: TrainState, path: Path, *, keep_last: int = 1, best: bool = False, write: bool = True
+) -> None:
+    """Replace the checkpoint at `path`; a crash leaves the former one. `keep_last` above 1 keeps those before it.
+
+    Of several processes all call it, for weights may lie in pieces, and one has `write`.
+    """
+    held: dict[str, Any] = gathered(state.state_dict())
+    if not write:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        torch.save(state.state_dict(), file)
+        torch.save(held, file)
         file.flush()
         os.fsync(file.fileno())
+    if keep_last > 1:
+        _name_also(temporary, _of_step(path, state.step))
+    if best:
+        _name_also(temporary, path.with_stem(f"{path.stem}-best"))
     temporary.replace(path)
+    for old in kept(path)[:-keep_last] if keep_last > 1 else []:
+        old.unlink()
 
 
 def load_checkpoint(state: TrainState, path: Path) -> bool:
@@ -25,3 +48,24 @@ def load_checkpoint(state: TrainState, path: Path) -> bool:
         return False
     state.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return True
+
+
+def kept(path: Path) -> list[Path]:
+    """Checkpoints of single steps beside `path`, oldest first."""
+    pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
+    return sorted(file for file in path.parent.iterdir() if pattern.fullmatch(file.name))
+
+
+def _of_step(path: Path, step: int) -> Path:
+    return path.with_stem(f"{path.stem}-{step:09d}")
+
+
+def _name_also(file: Path, name: Path) -> None:
+    """A second name for a file, in one step."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(file, temporary)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(file, temporary)
+    temporary.replace(name)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from pipelines.training.sharding import placed
+
 
 class Ema:
     """Float32 averages of a module's parameters; buffers are not averaged.
@@ -47,7 +49,7 @@ class Ema:
         if shadow.keys() != self.shadow.keys():
             raise ValueError("the EMA in the checkpoint belongs to another model")
         for name, value in shadow.items():
-            self.shadow[name].copy_(value)
+            self.shadow[name].copy_(placed(value, self.shadow[name]))
         self.num_updates = int(state["num_updates"])  # type: ignore[call-overload]
         self.decay = float(state["decay"])  # type: ignore[arg-type]
 

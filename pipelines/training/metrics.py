@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from curate.files import write_atomic
+
 
 class MetricsLog:
     """`write(step=1, loss=0.5)` appends `{"step": 1, "loss": 0.5}`."""
@@ -23,3 +25,13 @@ class MetricsLog:
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+    def rewind(self, step: int) -> None:
+        """Drop what was logged after a step: a resumed training says it again."""
+        lines = self.read()
+        kept = [line for line in lines if int(line["step"]) <= step]
+        if len(kept) < len(lines) or not self._whole():
+            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def _whole(self) -> bool:
+        return not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")

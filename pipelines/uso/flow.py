@@ -79,6 +79,6 @@ def flow_losses(
     denoiser: UsoDenoiser, latents: Tensor, conditions: Conditions, at: Noised, *, guidance: float
 ) -> Tensor:
     """Mean squared error of the velocity, one number a sample: float32 (B,)."""
-    predicted = denoiser(at.latents.to(latents.dtype), at.sigma, conditions, guidance)
+    predicted = denoiser(at.latents.to(conditions.text.dtype), at.sigma, conditions, guidance)
     error: Tensor = predicted.float() - (at.noise - latents.float())
     return error.square().mean(dim=(1, 2, 3))

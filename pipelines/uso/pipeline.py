@@ -191,7 +191,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             for slot in style_images:
                 values = style_pixels(slot, self.vision_processor).to(device)
                 picked = self.projector.pick(vision_states(self.vision_encoder, values))
-                states.append([state.to(dtype) for state in picked])
+                states.append([state.to(self.projector.dtype) for state in picked])
         latents = [encode_latents(self.vae, _stack(slot).to(device)).to(dtype) for slot in images]
         return Conditions(
             text=text.to(device, dtype),

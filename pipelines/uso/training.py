@@ -1,4 +1,4 @@
-"""What a USO training computes on one batch of triplets: latents, conditions with dropout, flow loss, style reward.
+"""What a USO training computes on one batch of triplets: conditions with dropout, flow loss, style reward.
 
 Stages (USO, arXiv 2508.18966, section 3.3):
     style_alignment   [style, text, target]: the projector learns, everything else is frozen
@@ -9,33 +9,20 @@ Stages (USO, arXiv 2508.18966, section 3.3):
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pipelines.data import Batch
-from pipelines.uso.encoders import encode_latents, encode_prompts, vision_states
+from pipelines.training import Group
+from pipelines.uso.features import Encoders, Features
 from pipelines.uso.flow import FlowConfig, flow_losses, noise_at, noised
 from pipelines.uso.model import Conditions, UsoDenoiser
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.reward import RewardConfig, StyleReward, gradient_step, rewards
 
 Stage = Literal["style_alignment", "disentanglement", "expert"]
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on a device."""
-    return replace(
-        batch,
-        target=batch.target.to(device),
-        content=batch.content.to(device),
-        style=batch.style.to(device),
-        drop_style=batch.drop_style.to(device),
-        drop_content=batch.drop_content.to(device),
-        drop_text=batch.drop_text.to(device),
-    )
 
 
 class Trained(nn.Module):
@@ -68,8 +55,21 @@ def trainable(denoiser: UsoDenoiser) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, parameter) for name, parameter in denoiser.named_parameters() if parameter.requires_grad)
 
 
+class Drawn(Protocol):
+    """What a batch says of its samples besides their pixels: see `pipelines.data.Batch`."""
+
+    @property
+    def drop_style(self) -> Tensor: ...
+    @property
+    def drop_content(self) -> Tensor: ...
+    @property
+    def drop_text(self) -> Tensor: ...
+    @property
+    def positions(self) -> list[int]: ...
+
+
 class UsoLosses:
-    """Batch and step -> named losses. Frozen encoders run without gradient, in the order of the pipeline's `encode`."""
+    """Batch and step -> named losses. `denoiser` is the pipeline's own or a wrapper of it (compiled, data-parallel)."""
 
     def __init__(
         self,
@@ -81,76 +81,90 @@ class UsoLosses:
         seed: int,
         reward: RewardConfig | None = None,
         style_reward: StyleReward | None = None,
+        group: Group | None = None,
     ) -> None:
         if (reward is None) != (style_reward is None):
             raise ValueError("a reward config and a style reward go together")
         self.pipeline, self.denoiser, self.stage, self.flow, self.seed = pipeline, denoiser, stage, flow, seed
-        self.reward, self.style_reward = reward, style_reward
+        self.reward, self.style_reward, self.group = reward, style_reward, group or Group()
+        self.encoders = Encoders(pipeline, with_content=stage != "style_alignment")
 
     def __call__(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
-        """{"flow": L_flow} and from step S on {"reward": lambda L_SRL} (equation 6)."""
-        with torch.no_grad():
-            latents = encode_latents(self.pipeline.vae, batch.target)
-            conditions = self.encode(batch)
-        at = noised(self.flow, latents, seed=self.seed, positions=batch.positions)
+        """{"flow": L_flow} and from step S on {"reward": lambda L_SRL} (equation 6). The batch is on the device."""
+        rows = self.reward_rows(batch.drop_style, step)
+        return self.of(self.encoders(batch), batch, step, styles=batch.style[rows] if rows else None)
+
+    def of(self, features: Features, drawn: Drawn, step: int, *, styles: Tensor | None) -> Mapping[str, Tensor]:
+        """The same from features of the batch and the style pixels (R, 3, S, S) of its `reward_rows`, if any."""
+        (latents,) = features["target"]
+        conditions = self.conditions(features, drawn)
+        at = noised(self.flow, latents, seed=self.seed, positions=drawn.positions)
         per_sample = flow_losses(self.denoiser, latents, conditions, at, guidance=self.flow.guidance)  # type: ignore[arg-type]
         losses = {"flow": per_sample.mean()}
-        if self.reward is not None and self.reward.weight_at(step) > 0:
-            losses["reward"] = self.reward.weight_at(step) * self._reward_loss(batch, latents, conditions, step)
+        if self.reward is not None and (weight := self.reward.weight_at(step)) > 0:
+            losses["reward"] = weight * self._reward_loss(latents, conditions, drawn, styles, step)
         return losses
 
-    def encode(self, batch: Batch) -> Conditions:
+    def reward_rows(self, drop_style: Tensor, step: int) -> list[int]:
+        """The samples that get the reward at a step: the first `reward.batch` of those that have a style reference.
+
+        In a group a member without any takes one that will not count, since all must make the same calls.
+        """
+        if self.reward is None or self.reward.weight_at(step) == 0:
+            return []
+        rows: list[int] = torch.nonzero(~drop_style)[:, 0].tolist()
+        return rows[: self.reward.batch] or ([0] if self.group.world > 1 else [])
+
+    def conditions(self, features: Features, drawn: Drawn) -> Conditions:
         """Conditions with dropout; a dropped reference is masked, which is exactly its absence."""
         pipeline = self.pipeline
-        text, pooled = encode_prompts(
-            ["" if drop else caption for caption, drop in zip(batch.captions, batch.drop_text.tolist(), strict=True)],
-            clip=pipeline.text_encoder,
-            clip_tokenizer=pipeline.tokenizer,
-            t5=pipeline.text_encoder_2,
-            t5_tokenizer=pipeline.tokenizer_2,
-            max_tokens=pipeline.config.max_text_tokens,
+        device, dtype = features["target"][0].device, pipeline.transformer.x_embedder.weight.dtype
+        drop = drawn.drop_text.to(device)
+        text, pooled = (
+            torch.where(drop.view(-1, *[1] * (given.ndim - 1)), blank, given).to(dtype)
+            for blank, given in zip(self.encoders.blank(), features["text"], strict=True)
         )
         contents, seen = [], []
-        if self.stage != "style_alignment":
-            contents.append(encode_latents(pipeline.vae, batch.content))
-            seen.append(~batch.drop_content)
+        if "content" in features:
+            contents.append(features["content"][0].to(dtype))
+            seen.append(~drawn.drop_content)
         states: list[list[Tensor]] = []
         if pipeline.config.style_encoding == "vae":
-            contents.append(encode_latents(pipeline.vae, batch.style))
-            seen.append(~batch.drop_style)
+            contents.append(features["style"][0].to(dtype))
+            seen.append(~drawn.drop_style)
         else:
-            pixels = pipeline.vision_processor(images=(batch.style.float() + 1) / 2, do_rescale=False)
-            values = torch.stack(list(pixels.pixel_values)).to(batch.style.device)
-            found = vision_states(pipeline.vision_encoder, values)
-            states.append(pipeline.projector.pick(found))
+            states.append([state.to(pipeline.projector.dtype) for state in features["style"]])
         return Conditions(
             text=text,
             pooled=pooled,
             style_states=states,
             contents=contents,
-            style_seen=_seen([~batch.drop_style]) if states else None,
-            content_seen=_seen(seen),
+            style_seen=_seen([~drawn.drop_style], device) if states else None,
+            content_seen=_seen(seen, device),
         )
 
-    def _reward_loss(self, batch: Batch, latents: Tensor, conditions: Conditions, step: int) -> Tensor:
-        """L_SRL over the first `reward.batch` samples that have a style reference; 0 where none has."""
+    def _reward_loss(
+        self, latents: Tensor, conditions: Conditions, drawn: Drawn, styles: Tensor | None, step: int
+    ) -> Tensor:
+        """L_SRL over the reward's rows of all members' batches; 0 where there are none."""
         assert self.reward is not None and self.style_reward is not None
-        rows = torch.nonzero(~batch.drop_style)[:, 0][: self.reward.batch]
-        if not len(rows):
+        rows = self.reward_rows(drawn.drop_style, step)
+        if not rows or styles is None:
             return latents.new_zeros(())
-        positions = [batch.positions[row] for row in rows.tolist()]
-        noise = noise_at(self.seed, positions, latents.shape[1:], "reward").to(latents.device)
+        noise = noise_at(self.seed, [drawn.positions[each] for each in rows], latents.shape[1:], "reward")
         found = rewards(
             self.reward,
             self.denoiser,  # type: ignore[arg-type]
             self.pipeline.vae,
             self.style_reward,
-            noise,
-            take(conditions, rows),
-            batch.style[rows],
+            noise.to(latents.device),
+            take(conditions, torch.tensor(rows, device=latents.device)),
+            styles,
             at=gradient_step(self.reward, seed=self.seed, step=step),
         )
-        return -found.mean()
+        counted = (~drawn.drop_style[rows]).to(found)
+        number = self.group.mean({"rows": counted.sum()}, found.device)["rows"]
+        return -(found * counted).sum() / max(number, 1e-9)
 
 
 def take(conditions: Conditions, rows: Tensor) -> Conditions:
@@ -165,8 +179,8 @@ def take(conditions: Conditions, rows: Tensor) -> Conditions:
     )
 
 
-def _seen(columns: Sequence[Tensor]) -> Tensor | None:
+def _seen(columns: Sequence[Tensor], device: torch.device) -> Tensor | None:
     """Columns (B,) -> bool (B, slots), or None where all is seen (then attention needs no mask)."""
     if not columns or all(bool(column.all()) for column in columns):
         return None
-    return torch.stack(list(columns), dim=1)
+    return torch.stack(list(columns), dim=1).to(device)

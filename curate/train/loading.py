@@ -1,0 +1,81 @@
+"""The parts that a training config names: pipeline, device, reward; frozen weights in the precision asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from curate.errors import ConfigError, ModelError
+from curate.models import resolve_model
+from curate.train.config import TrainConfig
+from filters.csd_reward import CsdReward
+from filters.csd_weights import load_csd
+from pipelines.uso.official import add_lora
+from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.training import freeze_all_but
+
+
+def load_uso(model: str, dtype: torch.dtype | dict[str, torch.dtype] = torch.float32) -> UsoPipeline:
+    """A `UsoPipeline` by folder, `zoo:NAME` or hub id; `dtype` may be given by component, and "default"."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    try:
+        pipeline: UsoPipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{model}: not a USO pipeline that can be loaded: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
+    """The base, ready to train: what the stage trains requires gradients and is float32; LoRA layers are put on.
+
+    Frozen weights have `config.frozen_dtype`. Raises ConfigError for a base that this training could not be written of.
+    """
+    learns = ["projector"] if config.stage != "disentanglement" else []
+    learns += ["transformer"] if config.learn == "full" and config.stage != "style_alignment" else []
+    frozen = getattr(torch, config.frozen_dtype)
+    pipeline = load_uso(config.base, {"default": frozen, **dict.fromkeys(learns, torch.float32)})
+    pipeline.to(device)
+    if learns_lora(config):
+        _check_released(pipeline)
+        torch.manual_seed(config.seed)
+        add_lora(pipeline.transformer, rank=config.lora_rank)
+    freeze_all_but(pipeline, config.stage)
+    for parameter in pipeline.denoiser.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if config.gradient_checkpointing:
+        pipeline.transformer.enable_gradient_checkpointing()
+    return pipeline
+
+
+def learns_lora(config: TrainConfig) -> bool:
+    """Whether LoRA layers learn, and not the transformer's own weights."""
+    return config.learn == "lora" and config.stage != "style_alignment"
+
+
+def load_reward(config: TrainConfig, device: torch.device) -> CsdReward:
+    """CSD, frozen."""
+    return CsdReward(load_csd(Path(resolve_model(config.reward_model))).to(device))
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """Raises ConfigError where a GPU is asked for and there is none."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("cuda is asked for, and torch sees no GPU here; use auto or cpu", key="device")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(found if config.device == "auto" else config.device)
+
+
+def _check_released(pipeline: UsoPipeline) -> None:
+    """Refuse before the first step what could not be written after it."""
+    if pipeline.projector is None or pipeline.projector.config.kind != "hierarchical":
+        raise ConfigError(
+            "LoRA layers are written as USO's released files, which hold a hierarchical projector, and this base has "
+            "none; use learn: full",
+            key="learn",
+        )

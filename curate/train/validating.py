@@ -1,0 +1,55 @@
+"""Validation of a training: flow loss on held-out triplets, and style by the reward and by a number beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+
+from curate.train.config import TrainConfig, ValidationConfig
+from curate.train.samples import Samples, first_triplets, still
+from pipelines.data import TripletStream, batches
+from pipelines.data.transforms import Size, crop_resize, to_model
+from pipelines.training import bf16_pays
+from pipelines.uso.training import UsoLosses
+from pipelines.uso.validation import FlowValidation, hacked, style_numbers
+
+HACKED = (
+    "the reward rises while the independent style number falls: the reward is being hacked; lower reward.weight, start "
+    "it later, or take an earlier checkpoint (best/ and checkpoint-best.pt are of the lowest flow loss)"
+)
+
+
+class Validator:
+    """Made once; called with the weights that are to be judged in place."""
+
+    def __init__(self, config: TrainConfig, validation: ValidationConfig, losses: UsoLosses) -> None:
+        self.config, self.validation, self.losses = config, validation, losses
+        data = still(config.data, validation.split)
+        stream = TripletStream(data, seed=0)
+        count = min(validation.count, stream.epoch_length)
+        size = min(count, config.batch)
+        read = batches(stream, data, batch_size=size, seed=config.seed)
+        self.flow = FlowValidation(losses, list(islice(read, -(-count // size))), validation.levels)
+        self.samples = Samples(config, first_triplets(config, validation.split, validation.pictures))
+
+    @torch.no_grad()
+    def __call__(self, device: torch.device) -> dict[str, float]:
+        """All numbers, by the names that the log has."""
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16 and bf16_pays(device)):
+            numbers = self.flow(device)
+            if self.samples.triplets:
+                pictures = self.samples.make(self.losses.pipeline).float()
+                side = self.config.data.style_px
+                styles = [to_model(crop_resize(each.style, Size(side, side))) for each in self.samples.triplets]
+                reward = self.losses.style_reward
+                numbers |= style_numbers(self.losses, pictures, torch.stack(styles).to(device), reward)
+        return numbers
+
+    def warns(self, validations: Sequence[dict[str, float]]) -> bool:
+        """Whether the reward is being hacked, as far as these tell."""
+        if self.config.reward is None:
+            return False
+        start, window = self.config.reward.start_step, self.validation.window
+        return hacked(validations, start_step=start, window=window)

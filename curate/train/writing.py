@@ -1,0 +1,56 @@
+"""What a training leaves: the model in its format, and of which step it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from curate.files import write_json
+from curate.train.config import TrainConfig
+from curate.train.loading import learns_lora
+from pipelines.training.sharding import gathered
+from pipelines.uso.official import save_official
+from pipelines.uso.pipeline import UsoPipeline
+
+SETTINGS = ("positions", "style_encoding", "content_px", "size_px", "max_text_tokens", "shift")
+_WRITTEN = "written.json"
+
+
+def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads: bool) -> None:
+    """What was learnt: a whole pipeline, or where LoRA layers learn the two files that USO released.
+
+    Of several processes all call it, for weights may lie in pieces, and one leads.
+    """
+    if learns_lora(config):
+        if leads:
+            save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
+        return
+    written = _whole(pipeline) if config.shard else pipeline
+    if leads:
+        written.save_pretrained(out / "model")
+
+
+def _whole(pipeline: UsoPipeline) -> UsoPipeline:
+    """The same with a transformer and a projector whose weights are in one piece."""
+    parts = {}
+    for name in ("transformer", "projector"):
+        module = getattr(pipeline, name)
+        if module is not None:
+            state = gathered(module.state_dict())
+            with torch.device("meta"):
+                parts[name] = type(module).from_config(module.config)
+            parts[name].load_state_dict(state, assign=True)
+    return UsoPipeline(**{**pipeline.components, **parts}, **{name: pipeline.config[name] for name in SETTINGS})
+
+
+def mark_written(out: Path, step: int) -> None:
+    """Say that all that belongs to a step is there: so a crash before it is made good by the next call."""
+    write_json(out / _WRITTEN, {"step": step})
+
+
+def written_step(out: Path) -> int | None:
+    """The step that was last marked."""
+    path = out / _WRITTEN
+    return int(json.loads(path.read_text())["step"]) if path.is_file() else None

@@ -1,0 +1,128 @@
+"""Batches of features that are read from disk, and made and kept where they are missing.
+
+A sample's entry is found by the bytes of its member of the shard, under the fingerprint of what encodes it: the same
+image in another shard, folder or dataset is the same entry, and a changed model or preparation finds none. Entries have
+the precision in which the encoders compute, so nothing is lost. On CPUs a training with a cache ends with the same bits
+whatever the cache held before; against a training without, whose encoders see whole batches, losses differ by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from curate.seeds import digest
+from pipelines.data import Batch, DataConfig, FeatureCache, TripletStream
+from pipelines.data.batches import collate, dropped, groups
+from pipelines.data.encoded import EncodedSample
+from pipelines.data.grouping import sample_shapes
+from pipelines.data.triplets import Located
+from pipelines.uso.features import Encoders, Features, Kind, moved, row, stack
+from pipelines.uso.fingerprint import fingerprint
+
+_MEMBERS: Mapping[Kind, str] = {"target": "stylized", "content": "content", "style": "style", "text": "txt"}
+
+Rows = Callable[[int, Tensor], Sequence[int]]
+"""(number of the batch, drop_style) -> rows whose style pixels are wanted."""
+
+
+@dataclass(frozen=True)
+class CachedBatch:
+    """B samples. `found` has a row of features, or None, for each; `missing` the pixels of those without, in order.
+    `styles`: pixels (R, 3, S, S) of the style images that the reward compares with."""
+
+    found: list[Features | None]
+    names: list[dict[Kind, str]]
+    missing: Batch | None
+    styles: Tensor | None
+    drop_style: Tensor
+    drop_content: Tensor
+    drop_text: Tensor
+    positions: list[int]
+
+
+class Store:
+    """The entries of one setting, one `FeatureCache` for each kind of feature. ValueError for random crops."""
+
+    def __init__(self, folder: Path, encoders: Encoders, data: DataConfig) -> None:
+        if data.crop != "centre":
+            raise ValueError("features can be kept only of fixed crops: crop must be centre")
+        self.data = data
+        self.caches = {
+            kind: FeatureCache(folder / kind, fingerprint=fingerprint(encoders.pipeline, kind, data))
+            for kind in encoders.kinds
+        }
+
+    def names(self, sample: EncodedSample) -> dict[Kind, str]:
+        """Key of each kind: the member's bytes, and the shape that its neighbours may have given it."""
+        shapes = sample_shapes(sample, self.data) if self.data.buckets else ""
+        return {kind: _name(sample.members[_MEMBERS[kind]], kind, shapes) for kind in self.caches}
+
+    def get(self, names: Mapping[Kind, str]) -> Features | None:
+        """A row of features, if all of its kinds are there. Raises StoreError for a damaged entry."""
+        found: Features = {}
+        for kind, cache in self.caches.items():
+            tensors = cache.get(names[kind])
+            if tensors is None:
+                return None
+            found[kind] = tuple(tensors[str(place)] for place in range(len(tensors)))
+        return found
+
+    def put(self, names: Mapping[Kind, str], features: Features) -> None:
+        """Keep a row of features. Raises StoreError when it cannot be written."""
+        for kind, values in features.items():
+            self.caches[kind].put(names[kind], {str(place): value for place, value in enumerate(values)})
+
+
+def cached_batches(
+    stream: TripletStream, store: Store, *, batch_size: int, start_batch: int, seed: int, rows: Rows
+) -> Iterator[CachedBatch]:
+    """As `pipelines.data.batches`, but only what is not in the store is decoded, and styles where `rows` says so."""
+    data = store.data
+    for number, group in enumerate(groups(stream, data, batch_size=batch_size, start_batch=start_batch), start_batch):
+        names = [store.names(located.sample) for located in group]
+        found = [store.get(each) for each in names]
+        positions = [stream.position(located.lane) for located in group]
+        drop = dropped(positions, data, seed=seed)
+        missing = _pixels(stream, data, [at for at, row in zip(group, found, strict=True) if row is None], seed)
+        styled = _pixels(stream, data, [group[place] for place in rows(number, drop["drop_style"])], seed)
+        yield CachedBatch(
+            found=found,
+            names=names,
+            missing=missing,
+            styles=None if styled is None else styled.style,
+            positions=positions,
+            **drop,
+        )
+
+
+def completed(batch: CachedBatch, store: Store, encoders: Encoders, device: torch.device) -> Features:
+    """All features of a batch on the device; those that were missing are made and kept."""
+    fresh = [] if batch.missing is None else _encoded(batch.missing, encoders, device)
+    lacking = [names for names, found in zip(batch.names, batch.found, strict=True) if found is None]
+    for names, features in zip(lacking, fresh, strict=True):
+        store.put(names, features)
+    rest = iter(fresh)
+    return moved(stack([next(rest) if found is None else found for found in batch.found]), device)
+
+
+def _encoded(batch: Batch, encoders: Encoders, device: torch.device) -> list[Features]:
+    """Rows on the CPU. Computed there, a sample is encoded alone: batch mates reach the last bits of a float, and who
+    is missing beside it depends on what was cached when. On GPUs, where no bits are promised, all go together."""
+    parts = [batch.rows(place, place + 1) for place in range(len(batch.keys))] if device.type == "cpu" else [batch]
+    made = [moved(encoders(part.to(device)), torch.device("cpu")) for part in parts]
+    return [row(each, place) for each in made for place in range(len(each["target"][0]))]
+
+
+def _pixels(stream: TripletStream, data: DataConfig, group: Sequence[Located], seed: int) -> Batch | None:
+    if not group:
+        return None
+    return collate([stream.decode(*located) for located in group], data, seed=seed)
+
+
+def _name(member: bytes, kind: Kind, shapes: object) -> str:
+    return digest(member, str(shapes) if kind in ("target", "content") else "")

@@ -1,0 +1,117 @@
+"""Several workers make the training of one: data-parallel copies and weights in pieces, on CPUs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from curate.config import load_yaml, parse
+from curate.errors import ConfigError
+from curate.train.config import TrainConfig
+from curate.train.loading import load_uso
+from curate.train.training import Session, train
+from pipelines.training import Group, MetricsLog
+from tests.train_parts import make_parts, run, write
+
+COMMON = {"batch": 4, "steps": 4, "samples": {"count": 2, "steps": 2, "split": "train"},
+          "validation": {"every": 2, "split": "train", "count": 4, "pictures": 2}}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_parts(tmp_path_factory.mktemp("parts"))
+
+
+def config_of(path: Path, **changes: object) -> TrainConfig:
+    return parse(TrainConfig, {**load_yaml(path)[0], **changes})
+
+
+def curve(out: Path) -> list[float]:
+    numbers = ("flow", "reward", "grad_norm", "val_flow", "val_style")
+    lines = MetricsLog(out / "metrics.jsonl").read()
+    return [float(line[name]) for line in lines for name in numbers if name in line]
+
+
+def member(rank: int, port: int, config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    try:
+        Session(config, Group(distributed=True), torch.device("cpu")).fit()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def train_by_two(config: TrainConfig) -> None:
+    """Two members without Ray."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(member, args=(port, config), nprocs=2)
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    states = [load_uso(str(out / "model")).transformer.state_dict() for out in (one, other)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["copies", "pieces"])
+def test_two_members_make_the_curve_and_the_model_of_one(parts: Path, tmp_path: Path, way: str) -> None:
+    """With accumulation, average, reward on some of the rows, validation; and stopped between, resumed by another
+    number of members."""
+    reward = {"start_step": 2, "num_steps": 2}
+    options = {**COMMON, "accumulate": 2, "reward": reward, "reward_model": str(parts / "csd"),
+               "optimiser": {"lr": 1e-3, "warmup": 1, "ema": 0.9}}
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(config_of(write(parts, one, **options)))
+    together = config_of(write(parts, two, workers=2, shard=way == "pieces", **options))
+    train_by_two(together.model_copy(update={"steps": 2}))
+    train_by_two(together)
+    assert curve(two) == pytest.approx(curve(one), rel=1e-4)
+    assert len(curve(one)) == 4 * 2 + 2 + 2 * 2
+    assert_same_model(one, two)
+    train(config_of(write(parts, two, **{**options, "steps": 5})))
+    assert [line["step"] for line in MetricsLog(two / "metrics.jsonl").read() if "flow" in line] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.timeout(900)
+def test_two_workers_of_ray_make_the_curve_of_one(parts: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = {**COMMON, "cache": str(tmp_path / "cache")}
+    train(config_of(write(parts, one, **options)))
+    code, said = run(write(parts, two, workers=2, **options))
+    assert code == 0 and "step 4 of 4" in said, said
+    assert curve(two) == pytest.approx(curve(one), rel=1e-4)
+    assert_same_model(one, two)
+
+
+def test_one_worker_needs_no_ray(parts: Path, tmp_path: Path) -> None:
+    path = write(parts, tmp_path / "alone", steps=1, samples={"count": 0})
+    code = ("import sys\nclass Absent:\n    def find_spec(self, name, *_):\n        if name.split('.')[0] == 'ray':\n"
+            "            raise ModuleNotFoundError(name)\nsys.meta_path.insert(0, Absent())\n"
+            f"from curate.cli import app\napp(['train', {str(path)!r}])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "alone" / "model" / "model_index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": 2, "batch": 3}, "a batch of 3 cannot be shared by 2 workers"),
+        ({"workers": 2, "batch": 4, "reward": {"batch": 1}}, "reward.batch 1"),
+        ({"shard": True}, "workers above 1"),
+        ({"shard": True, "workers": 2, "batch": 4, "learn": "lora"}, "learn: full"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(
+    parts: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_of(write(parts, tmp_path / "w"), **changes)

@@ -50,7 +50,7 @@ PREPROCESS: Final = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-PLAN: Final = Plan(steps=7200, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
+PLAN: Final = Plan(steps=4800, peak_lr=2e-3, warmup=100, cooldown=0.5, seed=12, save_every=400)
 SUBJECTS, PER_SUBJECT, STYLES = 48, 3, 12  # of one batch
 SUMMARY: Final = """A CLIP model of toy size that knows emoji subjects by drawing and by name.
 Loaded by open_clip itself: `open_clip.create_model_from_pretrained("local-dir:...")`."""

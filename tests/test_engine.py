@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from curate.config import ResourcesConfig
 from curate.engine import BlockReport, EngineConfig, EngineReport, ScoreStep, StopFlag, execute
 from curate.errors import EngineError, ModelError
+from filters.vlm import ServerConfig, VlmScorer
 from tests.engine_parts import (
     BlendExpert,
     ConvExpert,
@@ -25,6 +27,7 @@ from tests.engine_parts import (
     scores,
     whole,
 )
+from tests.judge_server import MODEL, Call, serving
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +122,28 @@ def test_what_a_scorer_says_of_a_unit_stands_beside_its_numbers(tmp_path: Path, 
     assert rows == expected and failures(store) == {}
     execute(store, make_steps(), engine, retry_failed=True)
     assert scores(store)[3]["error"] == ""
+
+
+def test_every_unit_judged_by_a_bad_server_ends_with_a_score_or_an_error(tmp_path: Path, engine: EngineConfig) -> None:
+    """The bound on open requests is the workers' together."""
+    moods: list[Callable[[Call], None]] = [
+        lambda call: call.say("3", {"3": -0.1}), lambda call: call.say("2"), lambda call: call.say("hm"), Call.drop,
+        lambda call: call.send(500, "{}")]
+    with serving(lambda call: moods[crc32(call.images[0].encode()) % len(moods)](call)) as server:
+        judge = VlmScorer(model=MODEL, server=ServerConfig(url=server.url, concurrency=2, retries=0), attempts=2,
+                          resources=ResourcesConfig(replicas=2))
+        store = make_store(tmp_path / "run")
+        execute(store, make_steps(None, ScoreStep("vlm", judge, "f1")), engine)
+    assert failures(store) == {} and server.most_open <= 4
+    rows = scores(store, "vlm")
+    assert len(rows) == 12
+    for row in rows.values():
+        numbers = [value for column, value in row.items() if column != "error"]
+        assert len(numbers) == 4
+        assert (row["error"] == "") == all(0 <= value <= 4 for value in numbers)  # type: ignore[operator]
+    told = " ".join(str(row["error"]) for row in rows.values())
+    assert "\nthe judge said: hm" in told and "InternalServerError" in told and "APIConnectionError" in told
+    assert any(row["error"] == "" for row in rows.values())
 
 
 def test_failed_units_can_be_tried_again(tmp_path: Path, engine: EngineConfig, reference: Path) -> None:

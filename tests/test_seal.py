@@ -110,10 +110,11 @@ def test_scorer_failure_is_rejected_failed_or_ignored_as_the_rule_says(tmp_path:
     (block,) = store.blocks()
     store.commit_candidates(make_work(block))
     a, b = (u.unit_id for u in block.units)
-    store.commit_scores("vlm", "1", block, {a: {"vlm.x": 4.0}}, {b: Failure("vlm", "no answer")})
+    store.commit_scores("vlm", "1", block, {a: {"vlm.x": 4.0}}, {b: Failure("vlm", "no answer\nthe judge said: hm")})
     rule = RuleConfig(column="vlm.x", min=3.0)
     report = seal(store, rules=(rule,), scorers=(("vlm", "1"),))
-    assert report.rejected == {"vlm.x missing": 1} and index_of(store)["errors"].tolist() == ["", "vlm: no answer"]
+    assert report.rejected == {"vlm.x missing": 1} and index_of(store)["errors"].tolist() == [
+        "", "vlm: no answer\nthe judge said: hm"]
     fails = seal(store, rules=(rule.model_copy(update={"missing": "fail"}),), scorers=(("vlm", "1"),))
     assert fails.failed == {"vlm: no answer": 1} and fails.rejected == {}
     ignores = seal(store, rules=(rule.model_copy(update={"missing": "ignore"}),), scorers=(("vlm", "1"),))

@@ -19,6 +19,8 @@ from PIL import Image
 from curate.config import ResourcesConfig, parse
 from curate.errors import ConfigError, ModelError
 from curate.interfaces import TripletImages
+from filters.answers import RATINGS
+from filters.completions import Answer, read_chances
 from filters.judging import RubricScore
 from filters.rubric import Rubric, read_rubric
 from filters.vlm import ServerConfig, VlmScorer
@@ -179,6 +181,12 @@ def test_rounds_and_parts_over_the_wire() -> None:
     assert len(server.bodies) == 7  # the second unit's first scores were out of range
     asked_in_json = {len(body["messages"]) for body in server.bodies if "response_format" in body}
     assert asked_in_json == {5}
+
+
+@pytest.mark.parametrize("top", [{"3": math.nan}, {"3": 1000.0}, {"3": -0.1, " 3": -0.1}, {"the": -0.1}, {}])
+def test_numbers_that_are_no_probabilities_are_no_answer(top: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="probabilit"):
+        read_chances(Answer("3", tuple(top.items()), "3"), RATINGS, 0.25)
 
 
 def test_retry_after_is_waited_for() -> None:

@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
         made = [u.unit_id for u in block.units if u.unit_id not in lost]
         csd = {u: {"csd.a": rng.random(), "csd.b": float("nan") if rng.random() < 0.1 else rng.random()} for u in made}
         store.commit_scores("csd", "1", block, csd)
-        bits = {u: {"hash.bits": int(rng.choice(hashes)) ^ (1 << int(rng.integers(60)))} for u in made}
+        bits = {u: {"hash.bits": int(rng.choice(hashes)) ^ (1 << int(rng.integers(60)))} for u in made[1:]}
         store.commit_scores("hash", "1", block, bits, {made[0]: Failure("hash", "no: such; thing")})
         seen = [u for u in made if csd[u]["csd.a"] > 0.2]
         errors = {u: Failure("vlm", "would not say") for u in seen if rng.random() < 0.1}

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
+from curate.engine.threads import fix_threads
 from curate.images import decode, fit
 from curate.interfaces import ExpertRequest
 from curate.run.command import run_config
@@ -69,6 +70,7 @@ def check_images(path: Path, store: RunStore) -> None:
             "style": ExpertRequest("stylize", given["subject"], given["stylized"], unit.style_caption, unit.layout,
                                    seed(3, unit.unit_id, "style"))}
         for role, request in wanted.items():
+            fix_threads(config.experts[request.verb].resources.cpus, gpu=False)  # as the engine did: equal bytes
             again = experts[request.verb]([request] * 2)
             assert any(np.array_equal(np.asarray(image), np.asarray(made[role])) for image in again), role
 

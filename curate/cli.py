@@ -33,6 +33,19 @@ def run(
 
 
 @app.command()
+def plan(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Default: the quick start.")] = None,
+    overrides: Overrides = None,
+    pilot: Annotated[int | None, typer.Option(
+        "--pilot", min=1, metavar="N", help="Make N units in a folder beside the run, and measure.")] = None,
+) -> None:
+    """Counts, models, memory and disk before any work; with a pilot also speed, yield, GPU-hours and cost."""
+    from curate.run.plan_command import plan_config
+
+    raise typer.Exit(plan_config(config, tuple(overrides or ()), pilot))
+
+
+@app.command()
 def seal(
     run_folder: RunFolder,
     rules: Annotated[Path | None, typer.Option("--rules", help="YAML with `rules:` (a run config will do).")] = None,

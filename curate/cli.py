@@ -16,7 +16,15 @@ zoo = typer.Typer(no_args_is_help=True, help="The compact models that ship with 
 app.add_typer(zoo, name="zoo")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+def _place(text: str) -> Path:
+    from curate.files import as_path
+
+    return as_path(text)
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=_place, help="A run directory, or its URL.")]
 
 
 @app.command()

@@ -12,6 +12,7 @@ from curate.config import apply_overrides, load_yaml, parse
 from curate.dataset.ids import read_ids
 from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
+from curate.files import append_line, as_path
 from curate.progress import Progress
 from curate.report import TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
@@ -85,7 +86,7 @@ def generate(store: RunStore, config: RunConfig, goal: Goal, *, demand: Mapping[
         report = execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop, enough=goal.check,
                          demand=demand, retry_failed=retry_failed)
     if report.blocks:
-        write_timings(Path(config.output), report)
+        write_timings(as_path(config.output), report)
     return report
 
 
@@ -94,8 +95,7 @@ def write_timings(folder: Path, report: EngineReport) -> None:
     keys = ("kind", "startup_s", "work_s", "blocks", "made", "stages", "replicas")
     facts = {key: value for key, value in asdict(report).items() if key in keys}
     facts["gpu_hours"] = report.gpu_hours
-    with open(folder / TIMINGS, "a", encoding="utf-8") as f:
-        f.write(json.dumps(facts) + "\n")
+    append_line(folder / TIMINGS, json.dumps(facts))
 
 
 class _Counts:

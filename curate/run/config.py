@@ -70,7 +70,7 @@ class RunConfig(StrictModel):
     """All of a run. See configs/quickstart.yaml for a commented example."""
 
     output: str
-    """The run directory."""
+    """The run directory: a path (on a cluster one that all nodes share) or a URL as ``s3://bucket/run``."""
     seed: int = 0
     size: int = Field(default=512, ge=16, le=4096)
     """Pixels; the images of a triplet are square."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import TypeVar
 
 from curate.config import StageConfig
 from curate.engine.local import count_gpus
 from curate.errors import ConfigError
+from curate.files import as_path
 from curate.run.config import RunConfig
 from curate.run.pilot import PilotFigures, read_pilot
 
@@ -25,7 +25,7 @@ Config = TypeVar("Config")
 
 def load_placed(config: RunConfig) -> tuple[RunConfig, PilotFigures | None]:
     """The config with every ``gpus: auto`` resolved, and the pilot that ``cluster.pilot`` names."""
-    pilot = read_pilot(Path(config.cluster.pilot)) if config.cluster.pilot else None
+    pilot = read_pilot(as_path(config.cluster.pilot)) if config.cluster.pilot else None
     return placed(config, pilot), pilot
 
 

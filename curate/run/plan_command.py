@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from curate.engine import StopFlag, execute
-from curate.files import write_json
+from curate.files import as_path, write_json
 from curate.run.command import check_budget, describe, say, seal_with, summary, write_timings
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.estimate import needs_of
@@ -24,7 +24,7 @@ def plan_config(path: Path | None, overrides: tuple[str, ...], num_units: int | 
     config, _ = load_placed(load_config(path or DEFAULT_CONFIG, overrides))
     plan = make_plan(config)
     print(describe(plan))
-    file = Path(pilot_folder(config)) / FILE
+    file = as_path(pilot_folder(config)) / FILE
     if num_units is not None and not run_pilot(config, num_units, file):
         return INTERRUPTED
     figures = read_pilot(file) if file.exists() else None
@@ -53,7 +53,7 @@ def run_pilot(config: RunConfig, num_units: int, file: Path) -> bool:
     with stop.on_signals():
         report = execute(store, steps, small.engine, stop=stop)
     if report.blocks:
-        write_timings(Path(small.output), report)
+        write_timings(as_path(small.output), report)
     if report.stopped:
         return False
     sealed = seal_with(store, small)

@@ -5,7 +5,6 @@ Reading a segment costs about 0.5 ms, so 10,000 take 5 s once; ``SegmentFolder``
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import StoreError
-from curate.files import write_atomic
+from curate.files import list_files, write_atomic
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -49,7 +48,7 @@ class SegmentFolder:
         self.folder = folder
         self._schema = schema
         """Columns that every segment has: what an empty folder looks like."""
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
         self._parts: dict[str, pa.Table] = {}
         self._joined: pa.Table | None = None
 
@@ -71,16 +70,9 @@ class SegmentFolder:
             self._joined = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
         return self._joined
 
-    def _list(self) -> dict[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
+    def _list(self) -> dict[str, tuple[str, int]]:
         try:
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("seg-") and entry.name.endswith(".parquet"):
-                        stat = entry.stat()
-                        found[entry.name] = (stat.st_mtime_ns, stat.st_size)
-        except FileNotFoundError:
-            return {}
+            files = list_files(self.folder)
         except OSError as error:
-            raise StoreError(f"{self.folder}: cannot be listed: {error.strerror}") from error
-        return found
+            raise StoreError(f"{self.folder}: cannot be listed: {error.strerror or error}") from error
+        return {name: stamp for name, stamp in files.items() if name.startswith("seg-") and name.endswith(".parquet")}

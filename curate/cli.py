@@ -33,11 +33,13 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; make nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed units again.")] = False,
+    address: Annotated[str | None, typer.Option("--address", help="A running Ray: auto, or HOST:PORT.")] = None,
 ) -> None:
     """Make the triplets of CONFIG; run it again to resume or after a change."""
     from curate.run.command import run_config
 
-    raise typer.Exit(run_config(config, tuple(overrides or ()), dry_run=dry_run, retry_failed=retry_failed))
+    joined = ("engine.kind=ray", f"engine.address={address}") if address else ()
+    raise typer.Exit(run_config(config, (*(overrides or ()), *joined), dry_run=dry_run, retry_failed=retry_failed))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 A row is one block, pickled; images travel as PNG bytes. Measured on 2 cores: 1.3 ms a block to put it in, 6.5 ms a
 block and pool on the way: noise beside a model, so five units a block or fifty make no difference to Ray. Order of
 arrival is free; results are not affected by it. Ray's own retries are bounded by the gate (see ``ray_gate``).
-On a cluster every node must have the code, and see the run directory at the same path: workers commit there.
+On a cluster every node must have the code, and reach the run directory at the same path or URL: workers commit there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from curate.engine.isolation import Deaths, Hand, WorkerDiedError
 from curate.engine.jobs import Job
 from curate.engine.local import count_gpus
 from curate.engine.pools import Demand, Pool, fit_pools, make_pools
-from curate.engine.ray_session import RaySession, is_running, own_cpus, quietly
+from curate.engine.ray_session import RaySession, cluster_address, is_running, own_cpus, quietly
 from curate.engine.ray_worker import (
     COLUMN,
     Broken,
@@ -62,7 +62,7 @@ class RayEngine:
         self._pools = make_pools(line.steps, line.needed, fuse=self._config.fuse)
         asks_gpu = any(pool.resources.gpus > 0 for pool in self._pools)
         gpus = self._config.gpus if self._config.gpus is not None else count_gpus() if asks_gpu else 0
-        if self._config.address is None and not is_running():
+        if cluster_address(self._config) is None and not is_running():
             fit_pools(self._pools, cpus=own_cpus(self._config), gpus=gpus, num_jobs=num_jobs, demand=self._demand)
         self._session = RaySession(self._config, gpus=gpus)
         cluster_cpus, cluster_gpus = self._session.totals()
@@ -209,13 +209,18 @@ class _Wave:
 
 
 def _open_gate(config: EngineConfig) -> Any:
-    """The gate as an actor. Pickled by value: its process then imports nothing of ours (2 s of CPU, mostly pandas)."""
+    """The gate as an actor on the driver's node: with any other node it might be lost, and nothing could go on.
+
+    Pickled by value: its process then imports nothing of ours (2 s of CPU, mostly pandas).
+    """
     import ray
     from ray import cloudpickle
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     cloudpickle.register_pickle_by_value(ray_gate)
     try:
-        return ray.remote(num_cpus=0)(ray_gate.Gate).remote(config.block_attempts)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return ray.remote(num_cpus=0, scheduling_strategy=here)(ray_gate.Gate).remote(config.block_attempts)
     finally:
         cloudpickle.unregister_pickle_by_value(ray_gate)
 

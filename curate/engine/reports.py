@@ -51,7 +51,7 @@ class EngineReport:
     failed: int = 0
     gpus: float = 0.0
     """GPUs that all workers together hold from start to end."""
-    began: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.time, compare=False)
     stages: dict[str, StageTotal] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     """Stages of one worker pool (joined by ``+``) -> workers. Empty for the local engine."""

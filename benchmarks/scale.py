@@ -1,15 +1,16 @@
 """Scale without GPUs: `python benchmarks/scale.py busy|plan|resume [--units N]`.
 
-busy    experts that sleep as measured ones compute, `--replicas` workers on `--nodes` virtual Ray nodes of this machine:
-        the part of the time in which they sleep, between the first and the last tenth of the blocks
-plan    items -> units -> plan file -> units again -> jobs: seconds and peak memory of this process
-resume  the same run with all units committed, `--block` a segment: seconds and peak memory until the driver knows that
-        nothing is left
+busy    experts that sleep as measured ones compute, `--replicas` workers on `--nodes` virtual Ray nodes: the part of
+        the time in which they sleep, between the first and the last tenth of the blocks
+plan    items -> units -> plan file: seconds and peak memory of this process
+resume  a run with all units committed, `--block` a segment: seconds and peak memory until the driver knows that nothing
+        is left
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import tempfile
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from simulated import SIZE_PX, BlankSource, SleepExpert, sleeping_units, source_item
 
 from curate.config import ResourcesConfig
@@ -27,7 +29,6 @@ from curate.planning import FromStylizedConfig, build_units
 from curate.records import ExpertCall, Unit
 from curate.store import RunStore
 from curate.store.candidates import SCHEMA
-from curate.store.tables import write_table
 
 Result = TypeVar("Result")
 
@@ -90,29 +91,34 @@ def plan(root: Path, num_units: int, block: int) -> None:
     print(f"{num_units} units")
     targets = timed("items", lambda: [source_item("input", i) for i in range(num_units // 2)])
     bank = [source_item("subjects", i) for i in range(400)]
-    units = timed("build units", lambda: build_units(
-        FromStylizedConfig(per_target=2), items={"input": targets, "subjects": bank}, seed=0, size=512,
-        experts_identity={"stylize": {"kind": "a"}, "destylize": {"kind": "b"}}, val_fraction=0.1))
+    items = {"input": targets, "subjects": bank}
+    experts: dict[str, dict[str, object]] = {"stylize": {"kind": "a"}, "destylize": {"kind": "b"}}
+    units = timed("build units", lambda: build_units(FromStylizedConfig(per_target=2), items=items, seed=0, size=512,
+                                                     experts_identity=experts, val_fraction=0.1))
     timed("write plan", lambda: RunStore.create(root, {}, units, block))
-    del targets, bank, units
-    store = RunStore.open(root)
-    timed("read plan", store.units)
-    timed("find jobs", lambda: find_jobs(store, [ReadInputs({}, size=SIZE_PX)]))
 
 
 def resume(root: Path, num_units: int, block: int) -> None:
-    """Every block committed as one segment; the tars are not needed for it."""
+    """Every block committed as one segment; the tars are not needed for it. Made in a process of its own."""
+    maker = multiprocessing.get_context("spawn").Process(target=commit_all, args=(root, num_units, block))
+    maker.start()
+    maker.join()
+    print(f"{num_units} committed units, {-(-num_units // block)} segments; peak before {peak_mb():.0f} MB")
+    store = RunStore.open(root)
+    timed("read plan", store.units)
+    timed("read ledger", store.ledger)
+    left = timed("find jobs", lambda: find_jobs(store, [ReadInputs({}, size=SIZE_PX)]))
+    assert not left
+
+
+def commit_all(root: Path, num_units: int, block: int) -> None:
+    """The rows that commits would write, without their fsync."""
     store = RunStore.create(root, {}, sleeping_units(num_units), block)
     provenance = '{"experts": {"stylize": {' + ", ".join(f'"field {i}": "value {i}"' for i in range(20)) + "}}}"
+    store.paths.candidates.mkdir()
     for part in store.blocks():
-        write_table(store.paths.candidate_rows(part.block_id), ledger_rows(part.block_id, part.units, provenance))
-    del store
-    before = peak_mb()
-    print(f"{num_units} committed units, {-(-num_units // block)} segments; peak before {before:.0f} MB")
-    again = RunStore.open(root)
-    timed("read ledger", again.ledger)
-    left = timed("find jobs", lambda: find_jobs(again, [ReadInputs({}, size=SIZE_PX)]))
-    assert not left
+        pq.write_table(ledger_rows(part.block_id, part.units, provenance), store.paths.candidate_rows(part.block_id),
+                       compression="snappy", write_statistics=False)
 
 
 def ledger_rows(block_id: str, units: tuple[Unit, ...], provenance: str) -> pa.Table:

@@ -59,8 +59,8 @@ def busy(root: Path, arguments: argparse.Namespace) -> None:
     replicas, nodes = arguments.replicas, arguments.nodes
     small = {"object_store_memory": 80 << 20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    for _ in range(nodes):
-        cluster.add_node(num_cpus=-(-replicas // nodes), num_gpus=-(-replicas // nodes), **small)
+    for i in range(nodes):  # one CPU more: stages without a GPU have workers of their own
+        cluster.add_node(num_cpus=-(-replicas // nodes) + (i == 0), num_gpus=-(-replicas // nodes), **small)
     expert = SleepExpert(seconds_per_image=arguments.seconds, resources=ResourcesConfig(gpus=1.0, replicas=replicas))
     steps: list[Step] = [
         ReadInputs({"blank": BlankSource()}, size=SIZE_PX),

@@ -84,9 +84,10 @@ def read_plan(path: Path) -> list[Unit]:
         columns = [part.column(name).to_pylist() for name in UNIT_FIELDS]
         inputs = part.column("inputs").to_pylist()
         for values, entries in zip(zip(*columns, strict=True), inputs, strict=True):
-            known = {name: intern(value) if name in LABELS else value
-                     for name, value in zip(UNIT_FIELDS, values, strict=True)}
-            units.append(Unit(**known, inputs={intern(entry["role"]): _shared(entry, items) for entry in entries}))
+            known: dict[str, Any] = {name: intern(value) if name in LABELS else value
+                                     for name, value in zip(UNIT_FIELDS, values, strict=True)}
+            roles: dict[Any, SourceItem] = {intern(entry["role"]): _shared(entry, items) for entry in entries}
+            units.append(Unit(**known, inputs=roles))
     return units
 
 

@@ -13,6 +13,7 @@ from curate.planning import calls
 from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.run.pilot import PilotFigures
+from curate.run.placement import stage_configs
 from curate.run.weights import ModelSize, model_sizes
 
 RAW_PIXEL_BYTES = 3
@@ -58,9 +59,9 @@ class Needs:
 
 def needs_of(config: RunConfig, units: Sequence[Unit], pilot: PilotFigures | None) -> Needs:
     """The needs of a plan. Reads headers of local weight files; loads no model and asks no server."""
-    stages: list[StageNeeds] = [_stage(call.verb, config.experts[call.verb], len(units), pilot)
-                                for call in calls(config.recipe)]
-    stages += [_stage(name, scorer, len(units), pilot) for name, scorer in config.scorers.items()]
+    used = {call.verb for call in calls(config.recipe)}
+    stages = [_stage(name, stage, len(units), pilot) for name, stage in stage_configs(config).items()
+              if name not in config.experts or name in used]
     return Needs(units=len(units), blocks=-(-len(units) // config.block), sides=dict(Counter(u.side for u in units)),
                  layouts=dict(Counter(u.layout for u in units)), stages=tuple(stages),
                  disk=_disk(config, len(units), pilot))

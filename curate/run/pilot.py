@@ -66,7 +66,9 @@ def pilot_config(config: RunConfig, num_units: int) -> RunConfig:
 
 def subject_of(config: RunConfig) -> str:
     """Hash of everything that the figures depend on, the machine apart."""
-    experts = {verb: expert.identity() for verb, expert in config.experts.items()}
+    experts: dict[str, object] = {verb: expert.identity() for verb, expert in config.experts.items()}
+    if config.captioner is not None:
+        experts["captioner"] = config.captioner.identity()
     scorers = {name: scorer.identity() for name, scorer in config.scorers.items()}
     rules = [rule.model_dump(mode="json") for rule in config.rules]
     return seeds.digest(fingerprint({"experts": experts, "scorers": scorers, "rules": rules, "size": config.size,

@@ -20,6 +20,8 @@ CONTEXT_BYTES = 600 << 20
 """What a process takes on a GPU before its first tensor: CUDA context and cuBLAS workspaces (estimate)."""
 MARGIN = 1.1
 """Over the measured peak: allocators fragment, and the pilot has not seen every input."""
+CAPTION = "caption"
+"""Name of the captioner's stage (``curate.engine.CaptionStep``)."""
 Config = TypeVar("Config")
 
 
@@ -32,7 +34,7 @@ def load_placed(config: RunConfig) -> tuple[RunConfig, PilotFigures | None]:
 def placed(config: RunConfig, pilot: PilotFigures | None) -> RunConfig:
     """``gpus: auto`` as the share that the stage's memory in the pilot needs; without a pilot an equal share of the
     GPUs that are there, and none on a machine without."""
-    stages: dict[str, object] = {**{str(verb): expert for verb, expert in config.experts.items()}, **config.scorers}
+    stages = stage_configs(config)
     auto = [name for name, stage in stages.items() if isinstance(stage, StageConfig) and stage.resources.gpus == "auto"]
     if not auto:
         return config
@@ -46,8 +48,15 @@ def placed(config: RunConfig, pilot: PilotFigures | None) -> RunConfig:
         return stage.model_copy(update={"resources": stage.resources.model_copy(update={"gpus": shares[name]})})
 
     return config.model_copy(update={
+        "captioner": give(CAPTION, config.captioner),
         "experts": {verb: give(verb, expert) for verb, expert in config.experts.items()},
         "scorers": {name: give(name, scorer) for name, scorer in config.scorers.items()}})
+
+
+def stage_configs(config: RunConfig) -> dict[str, object]:
+    """Stage -> its config, of all stages that load something."""
+    captioner = {} if config.captioner is None else {CAPTION: config.captioner}
+    return {**captioner, **{str(verb): expert for verb, expert in config.experts.items()}, **config.scorers}
 
 
 def total_gpus(config: RunConfig) -> int:

@@ -23,6 +23,7 @@ def plan_config(path: Path | None, overrides: tuple[str, ...], num_units: int | 
     """Print the plan of a config to stdout; with ``num_units`` run its pilot first. 0, or 130 when interrupted."""
     config, _ = load_placed(load_config(path or DEFAULT_CONFIG, overrides))
     plan = make_plan(config)
+    config = plan.config  # with hub ids pinned
     print(describe(plan))
     file = as_path(pilot_folder(config)) / FILE
     if num_units is not None and not run_pilot(config, num_units, file):
@@ -46,8 +47,10 @@ def run_pilot(config: RunConfig, num_units: int, file: Path) -> bool:
     A pilot that is whole already is only sealed again: its figures stay.
     """
     small = pilot_config(config, num_units)
+    plan = make_plan(small)
+    small = plan.config
     steps = make_stages(small)
-    store = open_run(make_plan(small)).store
+    store = open_run(plan).store
     say(f"pilot of {num_units} units in {small.output}")
     stop = StopFlag()
     with stop.on_signals():

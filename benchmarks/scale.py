@@ -78,11 +78,11 @@ def busy(root: Path, arguments: argparse.Namespace) -> None:
         ray.shutdown()
         cluster.shutdown()
     tenth = max(replicas, len(ends) // 10)
-    steady = ends[tenth:-tenth]
-    window_s = ends[-tenth - 1][0] - ends[tenth - 1][0]
-    share = sum(seconds for _, seconds in steady) / (window_s * replicas)
+    first, last = ends[tenth - 1][0], ends[-tenth - 1][0]
+    slept = sum(max(0.0, min(end, last) - max(end - seconds, first)) for end, seconds in ends)
+    share, rate = slept / (last - first) / replicas, (len(ends) - 2 * tenth) / (last - first)
     print(f"{replicas} workers on {nodes} nodes, {len(ends)} blocks of {arguments.block}, {arguments.seconds:g} s an "
-          f"image: busy {share:.3f} over {window_s:.0f} s, {len(steady) / window_s:.2f} blocks/s, start-up "
+          f"image: busy {share:.3f} over {last - first:.0f} s, {rate:.2f} blocks/s, start-up "
           f"{report.startup_s:.0f} s, driver's peak {peak_mb():.0f} MB, deaths {report.deaths}")
 
 

@@ -16,7 +16,15 @@ zoo = typer.Typer(no_args_is_help=True, help="The compact models that ship with 
 app.add_typer(zoo, name="zoo")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+def _place(text: str) -> Path:
+    from curate.files import as_path
+
+    return as_path(text)
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=_place, help="A run directory, or its URL.")]
 
 
 @app.command()
@@ -25,11 +33,26 @@ def run(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and count; make nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed units again.")] = False,
+    address: Annotated[str | None, typer.Option("--address", help="A running Ray: auto, or HOST:PORT.")] = None,
 ) -> None:
     """Make the triplets of CONFIG; run it again to resume or after a change."""
     from curate.run.command import run_config
 
-    raise typer.Exit(run_config(config, tuple(overrides or ()), dry_run=dry_run, retry_failed=retry_failed))
+    joined = ("engine.kind=ray", f"engine.address={address}") if address else ()
+    raise typer.Exit(run_config(config, (*(overrides or ()), *joined), dry_run=dry_run, retry_failed=retry_failed))
+
+
+@app.command()
+def plan(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Default: the quick start.")] = None,
+    overrides: Overrides = None,
+    pilot: Annotated[int | None, typer.Option(
+        "--pilot", min=1, metavar="N", help="Make N units in a folder beside the run, and measure.")] = None,
+) -> None:
+    """Counts, models, memory and disk before any work; with a pilot also speed, yield, GPU-hours and cost."""
+    from curate.run.plan_command import plan_config
+
+    raise typer.Exit(plan_config(config, tuple(overrides or ()), pilot))
 
 
 @app.command()

@@ -9,10 +9,10 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from curate.errors import ConfigError
 
@@ -27,8 +27,18 @@ class ResourcesConfig(StrictModel):
     """What one worker of a stage takes. ``cpus`` is also its torch thread count (fixed, so that bytes are)."""
 
     cpus: int = Field(default=1, ge=1)
-    gpus: float = Field(default=0.0, ge=0.0)
-    replicas: int | Literal["auto"] = "auto"
+    gpus: Annotated[float, Field(ge=0.0)] | Literal["auto"] = 0.0
+    """Below 1: stages share a GPU. ``auto``: as much as the stage took in the pilot (see ``cluster.pilot``)."""
+    replicas: Annotated[int, Field(ge=1)] | Literal["auto"] | tuple[int, int] = "auto"
+    """Workers. ``auto``: balanced by the pilot, without one as many as fit; ``[min, max]``: Ray grows and shrinks the
+    pool between them."""
+
+    @field_validator("replicas")
+    @classmethod
+    def _is_range(cls, value: object) -> object:
+        if isinstance(value, tuple) and not 1 <= value[0] <= value[1]:
+            raise ValueError(f"[min, max] with 1 <= min <= max, not {list(value)}")
+        return value
 
 
 class StageConfig(StrictModel):

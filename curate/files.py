@@ -1,4 +1,9 @@
-"""Files that are whole or absent: write to a temporary name, fsync, rename. Paths may be local or any fsspec URL."""
+"""Files that are whole or absent, on a disk or in an object store.
+
+On a disk: write to a temporary name, fsync, rename. In an object store (s3://, gs://, az://, any fsspec URL) a path is
+a ``UPath``: it has pathlib's methods, a single PUT is whole or absent by itself, and there is no rename. What differs
+between the two is in this file and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,104 @@ import contextlib
 import errno
 import json
 import os
-from pathlib import Path
-from typing import Any
+import secrets
+import shutil
+from pathlib import Path, PurePath
+from typing import Any, cast
 
 import fsspec
 
 from curate.errors import StoreError
 
 
+def as_path(where: str | Path) -> Path:
+    """A local path, or for a URL (``s3://bucket/run``) an object that has a Path's methods.
+
+    Listings are never cached: other machines write there too. Raises StoreError where the library for the scheme is
+    missing.
+    """
+    if isinstance(where, Path) or "://" not in str(where):
+        return Path(where) if isinstance(where, str) else where
+    from upath import UPath
+
+    try:
+        remote = UPath(where, use_listings_cache=False)
+        _ = remote.fs  # loads the scheme's library
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"{where}: cannot be opened: {error}") from error
+    return cast(Path, remote)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether the path is in an object store."""
+    return not isinstance(path, PurePath)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder with its parents; object stores have none."""
+    if not is_remote(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    if is_remote(folder):
+        with contextlib.suppress(FileNotFoundError):
+            cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def list_files(folder: Path) -> dict[str, tuple[str, int]]:
+    """Name -> (stamp, bytes) of the files in a folder; another stamp: written again. Empty where there is no folder.
+
+    Raises OSError.
+    """
+    try:
+        if is_remote(folder):
+            found = cast(Any, folder).fs.ls(cast(Any, folder).path, detail=True, refresh=True)
+            return {entry["name"].rpartition("/")[2]: (str(entry.get("ETag") or entry.get("mtime") or entry.get(
+                "LastModified") or entry.get("created")), int(entry["size"] or 0))
+                    for entry in found if entry["type"] == "file"}
+        with os.scandir(folder) as entries:
+            return {entry.name: (str(entry.stat().st_mtime_ns), entry.stat().st_size) for entry in entries
+                    if entry.is_file()}
+    except FileNotFoundError:
+        return {}
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Within one object store: the server copies, and the target is whole or absent."""
+    cast(Any, source).fs.copy(cast(Any, source).path, cast(Any, target).path)
+
+
+def read_range(path: Path, start: int, end: int) -> bytes:
+    """Bytes from ``start`` to before ``end``, fewer where the file ends earlier. Raises OSError."""
+    if is_remote(path):
+        data: bytes = cast(Any, path).fs.cat_file(cast(Any, path).path, start=start, end=end)
+        return data
+    with open(path, "rb") as f:
+        f.seek(start)
+        return f.read(end - start)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file with one writer; an object is written anew as a whole."""
+    if is_remote(path):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        write_atomic(path, f"{before}{line}\n".encode())
+    else:
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(line + "\n")
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that a reader (or a crash) sees all of it or nothing."""
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if is_remote(path):
+        _put(path, data)
+        return
+    # the token keeps apart two machines on a shared disk whose writers have one process id, as in containers
+    tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(tmp, "wb") as f:
@@ -28,6 +120,14 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             tmp.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+
+
+def _put(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except Exception as error:  # each store's client has errors of its own, many of them no OSError
+        raise StoreError(f"{path}: cannot be written: {type(error).__name__}: {error}; look at the address, the rights "
+                         "and the network, then run the same command again") from error
 
 
 def write_advice(error: OSError) -> str:

@@ -21,11 +21,15 @@ PAIRS: tuple[str, ...] = ("content_stylized", "style_stylized", "content_style")
 
 
 class Resources(NamedTuple):
-    """What one worker of a stage takes. ``cpus`` is also its torch thread count; replicas None = as many as fit."""
+    """What one worker of a stage takes. ``cpus`` is also its torch thread count; replicas None = as many as fit.
+
+    With ``most`` Ray grows the pool from ``replicas`` workers up to so many, and shrinks it again.
+    """
 
     cpus: int = 1
     gpus: float = 0.0
     replicas: int | None = None
+    most: int | None = None
 
 
 class ExpertRequest(NamedTuple):

@@ -116,3 +116,5 @@ class Work:
     scores: dict[str, dict[str, dict[str, float | int]]] = field(default_factory=dict)
     """scorer name -> unit_id -> column -> value: what this pass computed (already committed by its stage)."""
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    """Stage -> most bytes that its worker held: of GPU memory where it has one, else of the whole process."""

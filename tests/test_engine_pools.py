@@ -9,8 +9,10 @@ from typing import Literal
 import pytest
 
 from curate.engine.batches import Batch, Refusal
+from curate.engine.config import EngineConfig
 from curate.engine.pools import fit_pools, make_pools
 from curate.engine.ray_gate import LOADING_ATTEMPTS, Gate
+from curate.engine.ray_session import RaySession, cluster_address
 from curate.engine.steps import Apply, Step
 from curate.errors import EngineError, ModelError, UnitError
 from curate.interfaces import Resources
@@ -140,3 +142,13 @@ def test_the_gate_closes_on_workers_that_die_while_loading() -> None:
         assert healthy.begin_loading("w", "csd")
         healthy.end_loading("w")
     assert healthy.status().fatal == ""
+
+
+def test_ray_is_joined_where_the_config_or_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert cluster_address(EngineConfig()) is None
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert cluster_address(EngineConfig()) == "head:6379"
+    assert cluster_address(EngineConfig(address="auto")) == "auto"
+    with pytest.raises(EngineError, match="ray job submit"):
+        RaySession(EngineConfig(address="ray://head:10001"), gpus=0)

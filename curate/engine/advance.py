@@ -86,6 +86,7 @@ class Line:
         job.known.setdefault(step.name, {}).update(rows)
         job.work.scores[step.name] = rows
         job.work.seconds[step.name] = mine.seconds[step.name]
+        job.work.memory |= mine.memory
         job.scored[step.name] = job.images[step.name] = len(wanted)
 
     @staticmethod

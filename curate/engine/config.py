@@ -14,7 +14,8 @@ class EngineConfig(StrictModel):
 
     kind: Literal["local", "ray"] = "local"
     address: str | None = None
-    """A running Ray cluster (``auto``, ``host:6379``); None starts one on this machine and ends it afterwards."""
+    """A running Ray cluster (``auto``, ``host:6379``). None: the one that RAY_ADDRESS names (so inside ``ray job
+    submit``), else one is started on this machine and ended afterwards."""
     cpus: int | None = Field(default=None, ge=1)
     """CPUs of the Ray that is started here; None = those this process may use."""
     gpus: int | None = Field(default=None, ge=0)

@@ -16,6 +16,7 @@ from curate.engine.config import EngineConfig
 from curate.engine.isolation import Deaths, Hand, Isolation
 from curate.engine.jobs import Job, find_jobs
 from curate.engine.local import LocalEngine
+from curate.engine.pools import Demand
 from curate.engine.reports import BlockReport, EngineReport
 from curate.engine.steps import Step, step_resources
 from curate.engine.stop import StopFlag
@@ -28,6 +29,8 @@ class Engine(Protocol):
 
     journal: bool
     """Whether a unit that kills its worker takes this process with it, so that attempts must be written down."""
+    gpus: float
+    """What its workers hold once started."""
 
     def start(self, line: Line, num_jobs: int) -> dict[str, int]:
         """Check that the stages fit and start what they need; workers by stage names."""
@@ -47,24 +50,27 @@ class Engine(Protocol):
 
 def execute(store: RunStore, steps: Sequence[Step], config: EngineConfig, *,
             on_progress: Callable[[BlockReport], None] = lambda block: None, stop: StopFlag | None = None,
+            enough: Callable[[EngineReport], bool] = lambda report: False, demand: Demand | None = None,
             retry_failed: bool = False) -> EngineReport:
     """Make and score what is missing; call again to resume.
 
-    ``on_progress`` is called in this thread as blocks commit. When ``stop`` is requested or KeyboardInterrupt rises
-    before the end, the report says ``stopped``. Raises EngineError (does not fit here, too many workers died),
-    ModelError, StoreError.
+    ``on_progress`` is called in this thread as blocks commit, then ``enough``: when it says so, the blocks in flight
+    are finished and no new one begins. ``demand`` balances the pools of Ray (see ``curate.engine.pools``). When
+    ``stop`` is requested or KeyboardInterrupt rises before the end, the report says ``stopped``. Raises EngineError
+    (does not fit here, too many workers died), ModelError, StoreError.
     """
     _check_order(steps)
-    return _Execution(store, tuple(steps), config, on_progress, stop or StopFlag(), retry_failed).run()
+    return _Execution(store, tuple(steps), config, on_progress, stop or StopFlag(), enough, demand, retry_failed).run()
 
 
 class _Execution:
     """One call of ``execute``."""
 
     def __init__(self, store: RunStore, steps: tuple[Step, ...], config: EngineConfig,
-                 on_progress: Callable[[BlockReport], None], stop: StopFlag, retry_failed: bool) -> None:
+                 on_progress: Callable[[BlockReport], None], stop: StopFlag, enough: Callable[[EngineReport], bool],
+                 demand: Demand | None, retry_failed: bool) -> None:
         self.store, self.steps, self.config, self.stop = store, steps, config, stop
-        self.on_progress, self.retry_failed = on_progress, retry_failed
+        self.on_progress, self.enough, self.demand, self.retry_failed = on_progress, enough, demand, retry_failed
         self.report = EngineReport(config.kind)
         self.deaths = Deaths(config.max_deaths)
         self.finished: set[str] = set()
@@ -77,10 +83,11 @@ class _Execution:
         jobs = self._jobs()
         if not jobs:
             return self.report
-        engine = open_engine(self.config)
+        engine = open_engine(self.config, self.demand)
         line = Line(self.store, self.steps, _needed(self.steps, jobs), journal=engine.journal)
         try:
             self.report.replicas = engine.start(line, len(jobs))
+            self.report.gpus = engine.gpus
             self.report.startup_s = time.perf_counter() - begun
             while jobs and not self.stop.requested:
                 jobs = self._pass(engine, line, jobs)
@@ -123,15 +130,17 @@ class _Execution:
         self.finished.add(block.block_id)
         self.report.add(block, gpus=self.gpus)
         self.on_progress(block)
+        if not self.stop.requested and self.enough(self.report):
+            self.stop.request()
 
 
-def open_engine(config: EngineConfig) -> Engine:
+def open_engine(config: EngineConfig, demand: Demand | None = None) -> Engine:
     """The engine of this kind; Ray is imported only for its own."""
     if config.kind == "local":
         return LocalEngine(config)
     from curate.engine.ray_data import RayEngine
 
-    return RayEngine(config)
+    return RayEngine(config, demand)
 
 
 def _needed(steps: Sequence[Step], jobs: Sequence[Job]) -> tuple[int, ...]:

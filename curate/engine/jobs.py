@@ -47,7 +47,7 @@ class Job:
         """What was done."""
         failed = len(self.make & self.work.failures.keys())
         return BlockReport(self.block.index, self.block.block_id, made=len(self.make) - failed, failed=failed,
-                           scored=self.scored, seconds=self.work.seconds, images=self.images)
+                           scored=self.scored, seconds=self.work.seconds, images=self.images, memory=self.work.memory)
 
 
 def find_jobs(store: RunStore, steps: Sequence[Step], *, retry_failed: bool = False) -> list[Job]:

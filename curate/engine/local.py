@@ -28,10 +28,12 @@ class LocalEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self.gpus = 0.0
 
     def start(self, line: Line, num_jobs: int) -> dict[str, int]:
         """EngineError when a stage wants a GPU that is not there. CPUs are not checked: stages run one at a time."""
         steps = [line.steps[i] for i in line.needed]
+        self.gpus = float(max((step.resources.gpus for step in steps if step.resources), default=0.0))
         wanting = [step.name for step in steps if step.resources and step.resources.gpus > 0]
         if wanting and count_gpus() == 0:
             raise EngineError(f"stage {wanting[0]} wants a GPU and torch sees none: set its resources.gpus to 0")

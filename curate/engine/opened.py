@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from curate.engine.memory import peak_bytes
 from curate.engine.steps import Apply, Step, step_resources
 from curate.engine.threads import current_threads, fix_threads, prepare_process
 from curate.records import Work
@@ -34,7 +35,9 @@ class Opened:
         """Step ``i`` on a block."""
         self.open([i])
         self._fix_threads(i)
-        return self._calls[i](work)
+        done = self._calls[i](work)
+        done.memory[self._steps[i].name] = peak_bytes(gpu=step_resources(self._steps[i]).gpus > 0)
+        return done
 
     def close(self) -> None:
         """Let the models go, and leave the process with the threads it had."""

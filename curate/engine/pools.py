@@ -5,12 +5,14 @@ All pools run at the same time, so all must fit together: Ray would wait for eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curate.engine.steps import Step
 from curate.errors import EngineError
 from curate.interfaces import Resources
+
+EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +48,82 @@ def make_pools(steps: Sequence[Step], positions: Sequence[int], *, fuse: bool) -
     return [Pool(tuple(run), "+".join(steps[i].name for i in run), wanted) for run, wanted in runs]
 
 
-def fit_pools(pools: Sequence[Pool], *, cpus: float, gpus: float, num_jobs: int) -> list[int]:
-    """Workers of each pool. Pools that leave it open get one more in turn, GPU pools first, while they fit.
+Demand = Mapping[str, float]
+"""Stage -> seconds of a worker that one planned unit costs there, as a pilot measured it."""
 
+
+def fit_pools(pools: Sequence[Pool], *, cpus: float, gpus: float, num_jobs: int, demand: Demand | None = None,
+              ) -> list[int]:
+    """Workers of each pool; of a pool with a range its least.
+
+    Pools that leave it open get, with a ``demand``, workers where the line is slowest until that one cannot grow
+    (greatest throughput for what there is); else one more in turn, GPU pools first, while they fit.
     EngineError names the stage that asks for too much and the setting to lower.
     """
     counts = [pool.resources.replicas or 1 for pool in pools]
     for what, have in (("cpus", cpus), ("gpus", gpus)):
         _check(pools, counts, what, have)
+    if not packs(pools, counts, gpus):
+        parts = ", ".join(f"{pool.name} {n} x {pool.resources.gpus:g}" for pool, n in zip(pools, counts, strict=True))
+        raise EngineError(f"the stages do not fit on {gpus:g} gpus, because no worker is spread over two ({parts}): "
+                          "lower their resources.gpus or replicas")
+
+    def fits(more: Sequence[int]) -> bool:
+        return _sum(pools, more, "cpus") <= cpus and _sum(pools, more, "gpus") <= gpus and packs(pools, more, gpus)
+
+    if demand is not None:
+        return _balanced(pools, counts, demand, num_jobs, fits)
+    return _filled(pools, counts, num_jobs, fits)
+
+
+def cost_of(pool: Pool, demand: Demand) -> float:
+    """Seconds that one planned unit takes in a worker of the pool."""
+    return sum(demand.get(name, 0.0) for name in pool.name.split("+"))
+
+
+def packs(pools: Sequence[Pool], counts: Sequence[int], gpus: float) -> bool:
+    """Whether the workers, pool after pool, find GPUs: a share of one always lies on a single GPU.
+
+    A share goes to the fullest GPU that can take it, as Ray does.
+    """
+    free = [1.0] * int(gpus)
+    for pool, count in zip(pools, counts, strict=True):
+        share = pool.resources.gpus
+        for _ in range(count if share > 0 else 0):
+            if share >= 1:
+                whole = [i for i, rest in enumerate(free) if rest == 1.0][:int(share)]
+                if len(whole) < share:
+                    return False
+                for i in whole:
+                    free[i] = 0.0
+                continue
+            room = [i for i, rest in enumerate(free) if rest >= share - EPSILON]
+            if not room:
+                return False
+            free[min(room, key=lambda i: free[i])] -= share
+    return True
+
+
+def _balanced(pools: Sequence[Pool], counts: list[int], demand: Demand, num_jobs: int,
+              fits: Callable[[Sequence[int]], bool]) -> list[int]:
+    costs = [cost_of(pool, demand) for pool in pools]
+    while True:
+        slowest = max(range(len(pools)), key=lambda i: costs[i] / counts[i])
+        more = [n + (i == slowest) for i, n in enumerate(counts)]
+        if pools[slowest].resources.replicas is not None or counts[slowest] >= num_jobs or not fits(more):
+            return counts
+        counts = more
+
+
+def _filled(pools: Sequence[Pool], counts: list[int], num_jobs: int, fits: Callable[[Sequence[int]], bool],
+            ) -> list[int]:
     growing = [i for i, pool in enumerate(pools) if pool.resources.replicas is None]
     growing.sort(key=lambda i: -pools[i].resources.gpus)
     while growing:
         still = []
         for i in growing:
             more = [n + (j == i) for j, n in enumerate(counts)]
-            if counts[i] < num_jobs and _sum(pools, more, "cpus") <= cpus and _sum(pools, more, "gpus") <= gpus:
+            if counts[i] < num_jobs and fits(more):
                 counts = more
                 still.append(i)
         growing = still

@@ -3,7 +3,7 @@
 A row is one block, pickled; images travel as PNG bytes. Measured on 2 cores: 1.3 ms a block to put it in, 6.5 ms a
 block and pool on the way: noise beside a model, so five units a block or fifty make no difference to Ray. Order of
 arrival is free; results are not affected by it. Ray's own retries are bounded by the gate (see ``ray_gate``).
-On a cluster every node must have the code, and see the run directory at the same path: workers commit there.
+On a cluster every node must have the code, and reach the run directory at the same path or URL: workers commit there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from curate.engine.config import EngineConfig
 from curate.engine.isolation import Deaths, Hand, WorkerDiedError
 from curate.engine.jobs import Job
 from curate.engine.local import count_gpus
-from curate.engine.pools import Pool, fit_pools, make_pools
-from curate.engine.ray_session import RaySession, is_running, own_cpus, quietly
+from curate.engine.pools import Demand, Pool, fit_pools, make_pools
+from curate.engine.ray_session import RaySession, cluster_address, is_running, own_cpus, quietly
 from curate.engine.ray_worker import (
     COLUMN,
     Broken,
@@ -50,8 +50,9 @@ class RayEngine:
 
     journal = False
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, demand: Demand | None) -> None:
+        self._config, self._demand = config, demand
+        self.gpus = 0.0
         self._session: RaySession | None = None
         self._pools: list[Pool] = []
         self._counts: list[int] = []
@@ -61,11 +62,13 @@ class RayEngine:
         self._pools = make_pools(line.steps, line.needed, fuse=self._config.fuse)
         asks_gpu = any(pool.resources.gpus > 0 for pool in self._pools)
         gpus = self._config.gpus if self._config.gpus is not None else count_gpus() if asks_gpu else 0
-        if self._config.address is None and not is_running():
-            fit_pools(self._pools, cpus=own_cpus(self._config), gpus=gpus, num_jobs=num_jobs)
+        if cluster_address(self._config) is None and not is_running():
+            fit_pools(self._pools, cpus=own_cpus(self._config), gpus=gpus, num_jobs=num_jobs, demand=self._demand)
         self._session = RaySession(self._config, gpus=gpus)
         cluster_cpus, cluster_gpus = self._session.totals()
-        self._counts = fit_pools(self._pools, cpus=cluster_cpus, gpus=cluster_gpus, num_jobs=num_jobs)
+        self._counts = fit_pools(self._pools, cpus=cluster_cpus, gpus=cluster_gpus, num_jobs=num_jobs,
+                                 demand=self._demand)
+        self.gpus = sum(pool.resources.gpus * n for pool, n in zip(self._pools, self._counts, strict=True))
         return {pool.name: count for pool, count in zip(self._pools, self._counts, strict=True)}
 
     def run(self, line: Line, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
@@ -133,7 +136,9 @@ class _Wave:
                 for spec, pool, count in zip(self._specs(), self._pools, self._counts, strict=True):
                     data = data.map_batches(
                         PoolWorker, fn_constructor_kwargs={"spec": spec}, batch_size=1, batch_format="pyarrow",
-                        compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
+                        compute=ray.data.ActorPoolStrategy(
+                            min_size=count, max_size=max(count, min(pool.resources.most or count, len(jobs))),
+                            max_tasks_in_flight_per_actor=2),
                         num_cpus=pool.resources.cpus, num_gpus=pool.resources.gpus,
                         max_restarts=-1, max_task_retries=-1)  # bounded by the gate
                 return data
@@ -204,13 +209,18 @@ class _Wave:
 
 
 def _open_gate(config: EngineConfig) -> Any:
-    """The gate as an actor. Pickled by value: its process then imports nothing of ours (2 s of CPU, mostly pandas)."""
+    """The gate as an actor on the driver's node: with any other node it might be lost, and nothing could go on.
+
+    Pickled by value: its process then imports nothing of ours (2 s of CPU, mostly pandas).
+    """
     import ray
     from ray import cloudpickle
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     cloudpickle.register_pickle_by_value(ray_gate)
     try:
-        return ray.remote(num_cpus=0)(ray_gate.Gate).remote(config.block_attempts)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return ray.remote(num_cpus=0, scheduling_strategy=here)(ray_gate.Gate).remote(config.block_attempts)
     finally:
         cloudpickle.unregister_pickle_by_value(ray_gate)
 

@@ -38,7 +38,7 @@ class RaySession:
     """Connects on creation. ``close`` ends what was started or connected here, never a Ray that was there before."""
 
     def __init__(self, config: EngineConfig, *, gpus: int) -> None:
-        for name, value in {**_ENVIRONMENT, **({} if config.address else _OWN_ENVIRONMENT)}.items():
+        for name, value in {**_ENVIRONMENT, **({} if cluster_address(config) else _OWN_ENVIRONMENT)}.items():
             os.environ.setdefault(name, value)
         self.owned = not is_running()
         if self.owned:
@@ -64,14 +64,23 @@ class RaySession:
 
 
 def _connect(ray: Any, config: EngineConfig, gpus: int) -> None:
+    address = cluster_address(config)
+    if address and address.startswith("ray://"):
+        raise EngineError(f"{address}: Ray Data does not run through a Ray client; submit the command to the cluster: "
+                          "`ray job submit --address http://HEAD:8265 -- curate run CONFIG`")
     quiet = {"include_dashboard": False, "num_cpus": own_cpus(config), "num_gpus": gpus,
              "object_store_memory": config.object_store_mb << 20}
     try:
-        ray.init(address=config.address or "local", logging_level=logging.ERROR, log_to_driver=False,
-                 **({} if config.address else quiet))
+        ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False,
+                 **({} if address else quiet))
     except Exception as error:  # a bare Exception when a node is not up after 30 s
-        where = f"no Ray cluster at {config.address}" if config.address else "Ray does not start"
+        where = f"no Ray cluster at {address}" if address else "Ray does not start"
         raise EngineError(f"{where}: {error}") from error
+
+
+def cluster_address(config: EngineConfig) -> str | None:
+    """Of the Ray to join: the config's, else RAY_ADDRESS (set inside ``ray job submit``); None = start one here."""
+    return config.address or os.environ.get("RAY_ADDRESS") or None
 
 
 def is_running() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ class BlockReport:
     """Stage -> wall seconds of the whole block."""
     images: Mapping[str, int]
     """Stage -> images read or made, or triplets scored."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> most bytes that its worker held (see ``curate.engine.memory``)."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class StageTotal:
     images: int = 0
     gpu_s: float = 0.0
     """``seconds`` times the share of a GPU that a worker held."""
+    memory: int = 0
+    """Most bytes that one of its workers held."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,9 @@ class EngineReport:
     blocks: int = 0
     made: int = 0
     failed: int = 0
+    gpus: float = 0.0
+    """GPUs that all workers together hold from start to end."""
+    began: float = field(default_factory=time.time, compare=False)
     stages: dict[str, StageTotal] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     """Stages of one worker pool (joined by ``+``) -> workers. Empty for the local engine."""
@@ -64,3 +72,9 @@ class EngineReport:
             total.seconds += seconds
             total.gpu_s += seconds * gpus.get(stage, 0.0)
             total.images += block.images.get(stage, 0)
+            total.memory = max(total.memory, block.memory.get(stage, 0))
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPU-hours held so far, busy or not: what a provider bills."""
+        return self.gpus * (time.time() - self.began) / 3600

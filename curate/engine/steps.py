@@ -43,7 +43,10 @@ def resources_of(config: object) -> Resources:
     if not isinstance(config, StageConfig):
         return Resources()
     wanted = config.resources
-    return Resources(wanted.cpus, wanted.gpus, None if wanted.replicas == "auto" else wanted.replicas)
+    gpus = 0.0 if wanted.gpus == "auto" else wanted.gpus  # ``curate.run.placement`` has put a number there before
+    if isinstance(wanted.replicas, tuple):
+        return Resources(wanted.cpus, gpus, *wanted.replicas)
+    return Resources(wanted.cpus, gpus, None if wanted.replicas == "auto" else wanted.replicas)
 
 
 def device_of(resources: Resources) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from curate.config import apply_overrides, load_yaml, parse
 from curate.dataset.ids import read_ids
 from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
+from curate.files import append_line, as_path
 from curate.progress import Progress
-from curate.records import Unit
 from curate.report import TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
+from curate.run.goal import Goal
+from curate.run.placement import load_placed
 from curate.run.planning import Plan, make_plan, open_run
 from curate.run.stages import make_stages, score_tables
 from curate.seal import SealReport, seal
@@ -26,7 +28,7 @@ INTERRUPTED = 130
 
 def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, retry_failed: bool) -> int:
     """Make, score and seal the triplets of a config. 0 = all accounted for, 130 = stopped on request."""
-    config = load_config(path or DEFAULT_CONFIG, overrides)
+    config, pilot = load_placed(load_config(path or DEFAULT_CONFIG, overrides))
     plan = make_plan(config)
     config = plan.config
     say(describe(plan))
@@ -35,8 +37,11 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     opened = open_run(plan)
     if opened.note:
         say(opened.note)
-    report = generate(opened.store, config, retry_failed=retry_failed)
-    if report.stopped:
+    goal = Goal(opened.store, config, make_stages(config))
+    report = generate(opened.store, config, goal, demand=pilot.demand if pilot else None, retry_failed=retry_failed)
+    if goal.reached:
+        say(f"{goal.reached}: enough. The same command with a larger goal goes on from here.")
+    elif report.stopped:
         say("stopped; all finished blocks are kept. Run the same command again to go on, or "
             f"`curate seal {config.output}` to write shards of what is there.")
         return INTERRUPTED
@@ -44,7 +49,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     say(summary(sealed))
     if report.work_s:
         say(f"start-up {report.startup_s:.1f} s, work {report.work_s:.1f} s")
-    check_budget(sealed, config)
+    check_budget(sealed, config, enough=bool(goal.reached))
     return 0
 
 
@@ -68,17 +73,20 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: 
     return 0
 
 
-def generate(store: RunStore, config: RunConfig, *, retry_failed: bool = False) -> EngineReport:
-    """Run the engine over what is missing, with progress and Ctrl-C handled."""
+def generate(store: RunStore, config: RunConfig, goal: Goal, *, demand: Mapping[str, float] | None = None,
+             retry_failed: bool = False) -> EngineReport:
+    """Run the engine over what is missing until the goal, with progress and Ctrl-C handled."""
+    if goal.check(EngineReport(config.engine.kind)):  # reached by an earlier call
+        return EngineReport(config.engine.kind)
     units = store.units()
     done = store.committed() & {unit.unit_id for unit in units}
     stop = StopFlag()
     with stop.on_signals(), Progress(len(units), done=len(done)) as progress:
-        counts = _Counts(progress, units, len(done))
-        report = execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop,
-                         retry_failed=retry_failed)
+        counts = _Counts(progress, goal, len(done))
+        report = execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop, enough=goal.check,
+                         demand=demand, retry_failed=retry_failed)
     if report.blocks:
-        write_timings(Path(config.output), report)
+        write_timings(as_path(config.output), report)
     return report
 
 
@@ -86,17 +94,18 @@ def write_timings(folder: Path, report: EngineReport) -> None:
     """Append what a call of the engine took: for `curate stats`, never for the dataset."""
     keys = ("kind", "startup_s", "work_s", "blocks", "made", "stages", "replicas")
     facts = {key: value for key, value in asdict(report).items() if key in keys}
-    with open(folder / TIMINGS, "a", encoding="utf-8") as f:
-        f.write(json.dumps(facts) + "\n")
+    facts["gpu_hours"] = report.gpu_hours
+    append_line(folder / TIMINGS, json.dumps(facts))
 
 
 class _Counts:
-    """Adds up the engine's block reports for the progress display."""
+    """Adds up the engine's block reports for the progress display and the goal."""
 
-    def __init__(self, progress: Progress, units: Sequence[Unit], done: int) -> None:
-        self.progress, self.done, self.made, self.failed = progress, done, 0, 0
+    def __init__(self, progress: Progress, goal: Goal, done: int) -> None:
+        self.progress, self.goal, self.done, self.made, self.failed = progress, goal, done, 0, 0
 
     def __call__(self, block: BlockReport) -> None:
+        self.goal.add(block)
         self.made += block.made
         self.failed += block.failed
         self.done += block.made + block.failed
@@ -109,11 +118,11 @@ def seal_with(store: RunStore, config: RunConfig, selected: frozenset[str] | Non
                 scorers=score_tables(store), selected=selected)
 
 
-def check_budget(sealed: SealReport, config: RunConfig) -> None:
-    """BudgetError when units are missing or more failed than the config allows."""
+def check_budget(sealed: SealReport, config: RunConfig, *, enough: bool = False) -> None:
+    """BudgetError when units are missing (unless there were ``enough``) or more failed than the config allows."""
     failed = sum(sealed.failed.values())
-    allowed = config.failures.max_fraction * sealed.planned
-    if sealed.pending:
+    allowed = config.failures.max_fraction * (sealed.planned - sealed.pending if enough else sealed.planned)
+    if sealed.pending and not enough:
         raise BudgetError(f"{sealed.pending} of {sealed.planned} units are neither made nor failed: run it again")
     if failed > allowed:
         raise BudgetError(f"{failed} of {sealed.planned} units failed and failures.max_fraction allows {allowed:g}; "

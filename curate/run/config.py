@@ -42,11 +42,35 @@ class FailureBudget(StrictModel):
     max_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
+class UntilConfig(StrictModel):
+    """When a run has done enough. The next run with a larger goal goes on from there."""
+
+    kept: int | None = Field(default=None, ge=1)
+    """Triplets that rules, near-duplicates and the split let through."""
+    gpu_hours: float | None = Field(default=None, gt=0.0)
+    """GPU-hours that the workers held, busy or not, over all calls of this run."""
+
+
+class ClusterConfig(StrictModel):
+    """What ``curate plan`` reckons with, and the pilot that places the stages. Nothing here changes a byte."""
+
+    gpus: int | None = Field(default=None, ge=0)
+    """None: ``engine.gpus``, else those that torch sees."""
+    cpus: int | None = Field(default=None, ge=1)
+    """None: ``engine.cpus``, else those this process may use."""
+    gpu_memory_gb: float | None = Field(default=None, gt=0.0)
+    """Of each GPU; None: of the first that torch sees."""
+    price_per_gpu_hour: float | None = Field(default=None, ge=0.0)
+    """In any currency."""
+    pilot: str | None = None
+    """pilot.json of ``curate plan --pilot``: a run balances ``replicas: auto`` and sizes ``gpus: auto`` by it."""
+
+
 class RunConfig(StrictModel):
     """All of a run. See configs/quickstart.yaml for a commented example."""
 
     output: str
-    """The run directory."""
+    """The run directory: a path (on a cluster one that all nodes share) or a URL as ``s3://bucket/run``."""
     seed: int = 0
     size: int = Field(default=512, ge=16, le=4096)
     """Pixels; the images of a triplet are square."""
@@ -71,6 +95,8 @@ class RunConfig(StrictModel):
     near_duplicates: NearDuplicateConfig | None = None
     shards: SealConfig = SealConfig()
     engine: EngineConfig = EngineConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    until: UntilConfig = UntilConfig()
     failures: FailureBudget = FailureBudget()
 
     @model_validator(mode="after")

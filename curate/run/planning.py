@@ -7,12 +7,12 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from curate import __version__, seeds
 from curate.config import StageConfig
 from curate.engine import provenance_of
+from curate.files import as_path
 from curate.models import pinned
 from curate.planning import build_units
 from curate.records import Unit
@@ -63,7 +63,7 @@ class OpenedRun:
 
 def open_run(plan: Plan) -> OpenedRun:
     """Make the run directory, reopen it, or, when the config now means other units, put the new plan beside the old."""
-    config, root = plan.config, Path(plan.config.output)
+    config, root = plan.config, as_path(plan.config.output)
     info = run_info(plan)
     if not (root / "run.json").exists():
         return OpenedRun(RunStore.create(root, info, plan.units, config.block))

@@ -5,6 +5,7 @@ Nothing here needs a model or a GPU: new thresholds take the time of encoding th
 """
 
 from curate.seal.config import SealConfig
+from curate.seal.counting import count_kept
 from curate.seal.facts import Facts
 from curate.seal.indexed import indexed_facts
 from curate.seal.judge import Judge, Judged
@@ -15,4 +16,5 @@ from curate.seal.sealing import SealReport, seal
 from curate.seal.verifying import Fault, verify
 
 __all__ = ["Facts", "Fault", "Judge", "Judged", "NearDuplicateConfig", "RuleConfig", "RuleSet", "SealConfig",
-           "SealReport", "Verdicts", "broken_units", "changed_rules", "decide", "indexed_facts", "seal", "verify"]
+           "SealReport", "Verdicts", "broken_units", "changed_rules", "count_kept", "decide", "indexed_facts", "seal",
+           "verify"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.errors import StoreError
-from curate.files import write_advice, write_atomic, write_json
+from curate.files import make_folder, remove_tree, write_advice, write_atomic, write_json
 from curate.records import Unit
 from curate.seal.card import Origin, data_card, origins_of
 from curate.seal.config import SealConfig
@@ -80,7 +79,7 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     staged = staging_folder(final)
     try:
         mend(final)
-        staged.mkdir(parents=True)
+        make_folder(staged)
         shards, where = write_splits(staged, {unit.unit_id: unit.side for unit in kept}, build, config)
         index = build_index(units, judged.table(ids), facts, scores, where)
         check_accounting(units, index, sum(shard.samples for shard in shards))
@@ -95,7 +94,7 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
         raise StoreError(f"{staged}: cannot be written: {write_advice(error)}") from error
     finally:
         with contextlib.suppress(OSError):
-            shutil.rmtree(staged, ignore_errors=True)
+            remove_tree(staged)
     return report
 
 

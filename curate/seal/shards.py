@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from curate.files import is_remote
 from curate.seal.config import SealConfig
 from curate.seal.samples import Members
 from curate.seeds import digest
@@ -110,7 +111,8 @@ class _OpenShard:
         self.name = f"{split}-{number:06d}.tar"
         self._split = split
         self._samples = 0
-        self._file = open(folder / self.name, "wb")  # noqa: SIM115
+        self._path = folder / self.name
+        self._file = self._path.open("wb")
         self._hashed = _HashedFile(self._file)
         self._tar = TarWriter(self._hashed)
 
@@ -125,9 +127,10 @@ class _OpenShard:
 
     def close(self) -> Shard:
         self._tar.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
         size = self._file.tell()
+        if not is_remote(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._file.close()
         return Shard(self.name, self._split, self._samples, size, self._hashed.hexdigest())
 

@@ -53,7 +53,7 @@ def _check_file(path: Path, entry: dict[str, Any]) -> list[Fault]:
     if size != entry["bytes"]:
         return [Fault(path.name, f"has {size} bytes where {DATASET_JSON} says {entry['bytes']}")]
     digest = hashlib.sha256()
-    with open(path, "rb") as f:
+    with path.open("rb") as f:
         while chunk := f.read(CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != entry["sha256"]:
@@ -84,12 +84,12 @@ def _walk(path: Path, suffixes: list[str]) -> tuple[list[str], list[Fault]]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    with tarfile.open(path, "r:") as tar:
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
-            file = tar.extractfile(member)
-            if file is None:
+            inside = tar.extractfile(member)
+            if inside is None:
                 raise tarfile.TarError(f"{member.name} is not a file")
-            data = file.read()
+            data = inside.read()
             if len(data) != member.size:
                 raise tarfile.TarError(f"{member.name} ends after {len(data)} of {member.size} bytes")
             key, _, suffix = member.name.partition(".")

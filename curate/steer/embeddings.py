@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from curate.config import parse
+from curate.engine.steps import device_of, resources_of
 from curate.errors import ConfigError
 from curate.images import decode
 from curate.run.config import RunConfig
@@ -60,7 +61,7 @@ def _of(store: RunStore, name: str, scorer: ClipScorer | CsdScorer, unit_ids: Se
 
 
 def _load(scorer: ClipScorer | CsdScorer) -> Embed:
-    call: Any = scorer.load("cuda" if scorer.resources.gpus > 0 else "cpu")
+    call: Any = scorer.load(device_of(resources_of(scorer)))
     embed: Embed = call.image_vectors if isinstance(scorer, ClipScorer) else call.style_vectors
     return embed
 

@@ -50,7 +50,7 @@ class Candidates:
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
-        self._segments = SegmentFolder(paths.candidates, SCHEMA)
+        self._segments = SegmentFolder(paths.candidates, SCHEMA, repeated=("provenance", "block_id"))
 
     def commit(self, work: Work, *, provenance: Mapping[str, Any]) -> None:
         """Write the block's tar, then its rows. See ``RunStore.commit_candidates``."""

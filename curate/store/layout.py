@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.files import is_remote
+
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
 """Temporary names of ``curate.files.write_atomic``: the number is the writer's process id."""
 
@@ -70,6 +72,8 @@ def sweep_temporary(root: Path) -> list[Path]:
 
     Process ids belong to one machine: call this before workers start, not while other machines write here.
     """
+    if is_remote(root):
+        return []  # a PUT has no temporary name
     swept = []
     for folder, _, names in os.walk(root):
         for name in names:

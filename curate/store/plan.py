@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import StoreError
 from curate.records import SourceItem, Unit
@@ -20,6 +20,9 @@ from curate.store.tables import read_table, write_table
 
 ITEM_FIELDS = tuple(f.name for f in fields(SourceItem))
 UNIT_FIELDS = tuple(f.name for f in fields(Unit) if f.name != "inputs")
+LABELS = ("recipe", "layout", "side", "style")
+CHUNK = 20_000
+"""Units that are Python lists of values at one time, on their way to Arrow and back."""
 SCHEMA = pa.schema([
     *((name, pa.int64() if name == "index" else pa.string()) for name in UNIT_FIELDS),
     ("block", pa.int64()),
@@ -53,35 +56,54 @@ def check_plan(units: Sequence[Unit]) -> None:
 
 def write_plan(path: Path, units: Sequence[Unit], block_size: int) -> None:
     """Write the plan file of ``units`` cut into blocks of ``block_size``."""
+    step = max(1, CHUNK // block_size) * block_size  # whole blocks
+    parts = [_table(units[start:start + step], start // block_size, block_size)
+             for start in range(0, len(units), step)]
+    write_table(path, pa.concat_tables([SCHEMA.empty_table(), *parts]).combine_chunks())
+
+
+def _table(units: Sequence[Unit], first_block: int, block_size: int) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [getattr(u, name) for u in units] for name in UNIT_FIELDS}
     blocks = make_blocks(units, block_size)
-    columns["block"] = [block.index for block in blocks for _ in block.units]
+    columns["block"] = [first_block + block.index for block in blocks for _ in block.units]
     columns["block_id"] = [block.block_id for block in blocks for _ in block.units]
     columns["inputs"] = [[{"role": role, **{name: getattr(item, name) for name in ITEM_FIELDS}}
                           for role, item in sorted(unit.inputs.items())] for unit in units]
-    write_table(path, pa.table(columns, schema=SCHEMA))
+    return pa.table(columns, schema=SCHEMA)
 
 
 def read_plan(path: Path) -> list[Unit]:
-    """The units of a plan file, in order."""
+    """The units of a plan file, in order. Units with the same input image share one item, and equal labels one text."""
     table = read_table(path)
     missing = [name for name in SCHEMA.names if name not in table.schema.names]
     if missing:
         raise StoreError(f"{path}: not a plan of this version: no column {missing[0]!r}")
-    columns = {name: table.column(name).to_pylist() for name in UNIT_FIELDS}
-    units = []
-    for i, inputs in enumerate(table.column("inputs").to_pylist()):
-        items = {entry.pop("role"): SourceItem(**entry) for entry in inputs}
-        units.append(Unit(**{name: columns[name][i] for name in UNIT_FIELDS}, inputs=items))
+    units: list[Unit] = []
+    items: dict[tuple[str, ...], SourceItem] = {}
+    for part in table.to_batches(max_chunksize=CHUNK):
+        columns = [part.column(name).to_pylist() for name in UNIT_FIELDS]
+        inputs = part.column("inputs").to_pylist()
+        for values, entries in zip(zip(*columns, strict=True), inputs, strict=True):
+            known: dict[str, Any] = {name: intern(value) if name in LABELS else value
+                                     for name, value in zip(UNIT_FIELDS, values, strict=True)}
+            roles: dict[Any, SourceItem] = {intern(entry["role"]): _shared(entry, items) for entry in entries}
+            units.append(Unit(**known, inputs=roles))
     return units
+
+
+def _shared(entry: dict[str, str], items: dict[tuple[str, ...], SourceItem]) -> SourceItem:
+    key = tuple(entry[name] for name in ITEM_FIELDS)
+    if key not in items:
+        items[key] = SourceItem(*key)
+    return items[key]
 
 
 def read_inputs(path: Path) -> pd.DataFrame:
     """``unit_id``, ``role``, ``source`` and ``uri`` of every input image, without building units: a million in seconds.
     """
     try:
-        table = pq.read_table(path, columns=["unit_id", "inputs"]).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
+        table = read_table(path).select(["unit_id", "inputs"]).combine_chunks()
+    except (KeyError, pa.ArrowException) as error:
         raise StoreError(f"{path}: not readable as a plan ({error})") from error
     lists = table.column("inputs").combine_chunks()
     items = lists.flatten()

@@ -146,8 +146,7 @@ class RunStore:
         work is not whole; then nothing of it is committed and the same commit can be tried again.
         """
         self._candidates.commit(work, provenance=provenance or {})
-        for work_id in (work.block.block_id, *(unit.unit_id for unit in work.block.units)):
-            self._attempts.clear(work_id, stage="candidates")
+        self._attempts.clear(work.block.block_id, *(unit.unit_id for unit in work.block.units), stage="candidates")
 
     def load_work(self, block: Block) -> Work:
         """Images and failures of a committed block. StoreError when a unit is not committed or a file is damaged."""
@@ -181,8 +180,7 @@ class RunStore:
         the numbers that it has.
         """
         self._scores_of(scorer, fingerprint).commit(block, rows, failures or {})
-        for work_id in (block.block_id, *rows, *(failures or {})):
-            self._attempts.clear(work_id, stage=scorer)
+        self._attempts.clear(block.block_id, *rows, *(failures or {}), stage=scorer)
 
     def scored(self, scorer: str, fingerprint: str, *, include_failed: bool = True) -> set[str]:
         """Unit ids this scorer has seen at this fingerprint; those with an error too unless told."""

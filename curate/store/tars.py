@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from curate.errors import StoreError
+from curate.files import read_range
 
 
 class Extent(NamedTuple):
@@ -60,14 +61,14 @@ def build_tar(members: Iterable[tuple[str, bytes]]) -> tuple[bytes, dict[str, Ex
 
 def read_extents(path: Path, extents: Iterable[Extent]) -> list[bytes]:
     """The bytes at each extent. Raises StoreError when the file is absent or shorter than it must be."""
-    found = []
+    wanted = list(extents)
+    if not wanted:
+        return []
+    start, end = min(e.offset for e in wanted), max(e.offset + e.size for e in wanted)
     try:
-        with open(path, "rb") as f:
-            for extent in extents:
-                f.seek(extent.offset)
-                found.append(f.read(extent.size))
-                if len(found[-1]) != extent.size:
-                    raise StoreError(f"{path}: ends before byte {extent.offset + extent.size}: the file was cut off")
+        data = read_range(path, start, end)  # one read: a unit's images are neighbours, and a request may be dear
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
-    return found
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(data) != end - start:
+        raise StoreError(f"{path}: ends before byte {end}: the file was cut off")
+    return [data[e.offset - start:e.offset - start + e.size] for e in wanted]

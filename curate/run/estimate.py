@@ -1,0 +1,84 @@
+"""What a plan needs, counted and estimated without running anything: units, calls, models, memory, disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from curate.interfaces import ROLES
+from curate.planning import calls
+from curate.records import Unit
+from curate.run.config import RunConfig
+from curate.run.pilot import PilotFigures
+from curate.run.placement import stage_configs
+from curate.run.weights import ModelSize, model_sizes
+
+RAW_PIXEL_BYTES = 3
+JPEG_SHARE = 0.35
+"""Of raw pixels, for photographs at quality 95 without chroma subsampling (estimate; drawings take less)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageNeeds:
+    """One stage that loads or computes something."""
+
+    name: str
+    kind: str
+    calls: int
+    """Units that go through it, at most (a cascade spares some)."""
+    gpus: float | str
+    cpus: int
+    models: tuple[ModelSize, ...]
+    measured_bytes: int | None
+    """Of the pilot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes; ``measured``: scaled up from the pilot, else estimates."""
+
+    candidates: float
+    shards: float
+    measured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """All of it."""
+
+    units: int
+    blocks: int
+    sides: dict[str, int]
+    layouts: dict[str, int]
+    stages: tuple[StageNeeds, ...]
+    disk: Disk
+
+
+def needs_of(config: RunConfig, units: Sequence[Unit], pilot: PilotFigures | None) -> Needs:
+    """The needs of a plan. Reads headers of local weight files; loads no model and asks no server."""
+    used = {call.verb for call in calls(config.recipe)}
+    stages = [_stage(name, stage, len(units), pilot) for name, stage in stage_configs(config).items()
+              if name not in config.experts or name in used]
+    return Needs(units=len(units), blocks=-(-len(units) // config.block), sides=dict(Counter(u.side for u in units)),
+                 layouts=dict(Counter(u.layout for u in units)), stages=tuple(stages),
+                 disk=_disk(config, len(units), pilot))
+
+
+def _stage(name: str, config: object, num_units: int, pilot: PilotFigures | None) -> StageNeeds:
+    resources = getattr(config, "resources", None)
+    seen = pilot.stages.get(name) if pilot else None
+    return StageNeeds(name=name, kind=str(getattr(config, "kind", "")), calls=num_units,
+                      gpus=getattr(resources, "gpus", 0.0), cpus=getattr(resources, "cpus", 1),
+                      models=tuple(model_sizes(config)) if isinstance(config, BaseModel) else (),
+                      measured_bytes=seen.memory if seen else None)
+
+
+def _disk(config: RunConfig, num_units: int, pilot: PilotFigures | None) -> Disk:
+    if pilot is not None and pilot.decided:
+        kept = num_units * pilot.kept / pilot.decided
+        return Disk(num_units * pilot.candidate_bytes_per_unit, kept * pilot.shard_bytes_per_kept, measured=True)
+    raw = num_units * len(ROLES) * config.size**2 * RAW_PIXEL_BYTES
+    return Disk(raw, raw * (JPEG_SHARE if config.shards.format == "jpg" else 1.0), measured=False)

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# A run on Slurm: one Ray node on each machine of the allocation, the command on the first.
+#
+#   sbatch --nodes=4 deploy/slurm.sh configs/quickstart.yaml --set output=/shared/runs/quickstart
+#
+# * The code, its environment (VENV) and the output lie on a disk that all nodes share, or the output is a bucket.
+# * Ray starts on the first node with the driver (and its gate); the others join it. `--block` keeps srun's task alive,
+#   so a node that Slurm takes away is one that Ray loses: its blocks in flight are made again elsewhere.
+# * 120 s before the time limit Slurm sends SIGTERM to this script, which passes it to the driver: blocks in flight are
+#   finished, the exit code is 130 and the job is put into the queue again. The same command resumes.
+# * A port that depends on the job id keeps two jobs on one machine apart.
+#SBATCH --job-name=curate
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=1
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+set -euo pipefail
+
+VENV=${VENV:-.venv}
+(($# > 0)) || { echo "usage: sbatch deploy/slurm.sh CONFIG [--set KEY=VALUE ...]" >&2; exit 2; }
+# shellcheck disable=SC1091  # a path of the user's
+source "$VENV/bin/activate"
+
+head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+gpus=${SLURM_GPUS_ON_NODE:-0}
+cpus=${SLURM_CPUS_PER_TASK:-1}
+
+srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap \
+  ray start --head --node-ip-address="$head_node" --port="$port" --num-cpus="$cpus" --num-gpus="$gpus" \
+  --disable-usage-stats --block &
+sleep 15
+if ((SLURM_JOB_NUM_NODES > 1)); then
+  srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head_node" --overlap \
+    ray start --address="$head_node:$port" --num-cpus="$cpus" --num-gpus="$gpus" --disable-usage-stats --block &
+  sleep 15
+fi
+
+srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap \
+  curate run "$@" --address "$head_node:$port" &
+driver=$!
+trap 'kill -TERM "$driver"' TERM
+code=0
+wait "$driver" || code=$?
+if ((code > 128 && code != 130)); then # the wait was interrupted by our own trap: the driver still finishes its blocks
+  code=0
+  wait "$driver" || code=$?
+fi
+if ((code == 130)); then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

@@ -38,7 +38,11 @@ class RaySession:
     """Connects on creation. ``close`` ends what was started or connected here, never a Ray that was there before."""
 
     def __init__(self, config: EngineConfig, *, gpus: int) -> None:
-        for name, value in {**_ENVIRONMENT, **({} if cluster_address(config) else _OWN_ENVIRONMENT)}.items():
+        address = cluster_address(config)
+        if address and address.startswith("ray://"):
+            raise EngineError(f"{address}: Ray Data does not run through a Ray client; submit the command to the cluster: "
+                              "`ray job submit --address http://HEAD:8265 -- curate run CONFIG`")
+        for name, value in {**_ENVIRONMENT, **({} if address else _OWN_ENVIRONMENT)}.items():
             os.environ.setdefault(name, value)
         self.owned = not is_running()
         if self.owned:
@@ -65,9 +69,6 @@ class RaySession:
 
 def _connect(ray: Any, config: EngineConfig, gpus: int) -> None:
     address = cluster_address(config)
-    if address and address.startswith("ray://"):
-        raise EngineError(f"{address}: Ray Data does not run through a Ray client; submit the command to the cluster: "
-                          "`ray job submit --address http://HEAD:8265 -- curate run CONFIG`")
     quiet = {"include_dashboard": False, "num_cpus": own_cpus(config), "num_gpus": gpus,
              "object_store_memory": config.object_store_mb << 20}
     try:

@@ -40,8 +40,8 @@ class RaySession:
     def __init__(self, config: EngineConfig, *, gpus: int) -> None:
         address = cluster_address(config)
         if address and address.startswith("ray://"):
-            raise EngineError(f"{address}: Ray Data does not run through a Ray client; submit the command to the cluster: "
-                              "`ray job submit --address http://HEAD:8265 -- curate run CONFIG`")
+            raise EngineError(f"{address}: Ray Data does not run through a Ray client; submit the command to the "
+                              "cluster: `ray job submit --address http://HEAD:8265 -- curate run CONFIG`")
         for name, value in {**_ENVIRONMENT, **({} if address else _OWN_ENVIRONMENT)}.items():
             os.environ.setdefault(name, value)
         self.owned = not is_running()

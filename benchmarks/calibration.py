@@ -51,8 +51,8 @@ def score(pool: list[LabelledTriplet]) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--triplets", type=int, default=8000, help="In the pool.")
-    parser.add_argument("--labels", type=int, nargs="+", default=[1000, 2000, 4000], help="A calibration has.")
+    parser.add_argument("--triplets", type=int, default=24_000, help="In the pool.")
+    parser.add_argument("--labels", type=int, nargs="+", default=[1000, 2000, 4000, 8000], help="A calibration has.")
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--scores", type=Path, help="Parquet that holds the scored pool, or will.")
     args = parser.parse_args()

@@ -19,8 +19,10 @@ from curate.train.training import Session, train
 from pipelines.training import Group, MetricsLog
 from tests.train_parts import make_parts, run, write
 
-COMMON = {"batch": 4, "steps": 4, "samples": {"count": 2, "steps": 2, "split": "train"},
+COMMON = {"batch": 4, "steps": 4, "accumulate": 2, "reward": {"start_step": 2, "num_steps": 2},
+          "optimiser": {"lr": 1e-3, "warmup": 1, "ema": 0.9}, "samples": {"count": 2, "steps": 2, "split": "train"},
           "validation": {"every": 2, "split": "train", "count": 4, "pictures": 2}}
+"""Accumulation, a reward that rows without a style do not get, an average, validation."""
 
 
 @pytest.fixture(scope="module")
@@ -61,34 +63,44 @@ def assert_same_model(one: Path, other: Path) -> None:
         torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", ["copies", "pieces"])
-def test_two_members_make_the_curve_and_the_model_of_one(parts: Path, tmp_path: Path, way: str) -> None:
-    """With accumulation, average, reward on some of the rows, validation; and stopped between, resumed by another
-    number of members."""
-    reward = {"start_step": 2, "num_steps": 2}
-    options = {**COMMON, "accumulate": 2, "reward": reward, "reward_model": str(parts / "csd"),
-               "optimiser": {"lr": 1e-3, "warmup": 1, "ema": 0.9}}
-    one, two = tmp_path / "one", tmp_path / "two"
-    train(config_of(write(parts, one, **options)))
-    together = config_of(write(parts, two, workers=2, shard=way == "pieces", **options))
+@pytest.fixture(scope="module")
+def alone(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training by one."""
+    out = tmp_path_factory.mktemp("alone") / "one"
+    train(config_of(write(parts, out, reward_model=str(parts / "csd"), **COMMON)))
+    assert len(curve(out)) == 4 * 2 + 2 + 2 * 2
+    return out
+
+
+def test_two_members_make_the_curve_and_the_model_of_one(parts: Path, alone: Path, tmp_path: Path) -> None:
+    train_by_two(config_of(write(parts, tmp_path / "two", workers=2, reward_model=str(parts / "csd"), **COMMON)))
+    assert curve(tmp_path / "two") == pytest.approx(curve(alone), rel=1e-4)
+    assert_same_model(alone, tmp_path / "two")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_members_with_pieces_of_the_weights_do_too_stopped_and_gone_on_with_by_another_number(
+    parts: Path, alone: Path, tmp_path: Path
+) -> None:
+    two, options = tmp_path / "two", {**COMMON, "reward_model": str(parts / "csd")}
+    together = config_of(write(parts, two, workers=2, shard=True, **options))
     train_by_two(together.model_copy(update={"steps": 2}))
     train_by_two(together)
-    assert curve(two) == pytest.approx(curve(one), rel=1e-4)
-    assert len(curve(one)) == 4 * 2 + 2 + 2 * 2
-    assert_same_model(one, two)
+    assert curve(two) == pytest.approx(curve(alone), rel=1e-4)
+    assert_same_model(alone, two)
     train(config_of(write(parts, two, **{**options, "steps": 5})))
     assert [line["step"] for line in MetricsLog(two / "metrics.jsonl").read() if "flow" in line] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.timeout(900)
-def test_two_workers_of_ray_make_the_curve_of_one(parts: Path, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    options = {**COMMON, "cache": str(tmp_path / "cache")}
-    train(config_of(write(parts, one, **options)))
-    code, said = run(write(parts, two, workers=2, **options))
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_workers_of_ray_make_the_curve_of_one(parts: Path, alone: Path, tmp_path: Path) -> None:
+    options = {**COMMON, "reward_model": str(parts / "csd"), "cache": str(tmp_path / "cache")}
+    code, said = run(write(parts, tmp_path / "two", workers=2, **options))
     assert code == 0 and "step 4 of 4" in said, said
-    assert curve(two) == pytest.approx(curve(one), rel=1e-4)
-    assert_same_model(one, two)
+    assert curve(tmp_path / "two") == pytest.approx(curve(alone), rel=1e-4)
+    assert_same_model(alone, tmp_path / "two")
 
 
 def test_one_worker_needs_no_ray(parts: Path, tmp_path: Path) -> None:

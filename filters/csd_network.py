@@ -7,6 +7,8 @@
 Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 with QuickGELU: width 1024,
 head_dim 768. The content head exists for training, where it works against the features through a reversed
 gradient.
+
+The zoo's small model has a `Palette` beside its ViT: feature = [ln_post(...), palette(image)].
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.transformer import QuickGELU, VisionTransformer
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from curate.config import StrictModel
+from filters.palette import Palette
 
 
 class CsdArch(StrictModel):
     """Shape of a CSD network; the fields of the ViT mean what they mean in open_clip's ``vision_cfg``.
 
     ``pool_type``: "tok" is the class token (the published model), "avg" the mean of the patches, which a
-    small ViT trained from nothing learns faster.
+    small ViT trained from nothing learns faster. ``palette_dim`` is the width of the palette's part of the
+    feature, 0 for none (the published model).
     """
 
     image_size: int = Field(ge=8)
@@ -39,6 +44,12 @@ class CsdArch(StrictModel):
     pool_type: Literal["tok", "avg"] = "tok"
     quick_gelu: bool = True
     head_dim: int = Field(default=768, ge=1)
+    palette_dim: int = Field(default=0, ge=0)
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the feature that both heads read."""
+        return self.width + self.palette_dim
 
 
 OFFICIAL_ARCH = CsdArch(image_size=224, patch_size=14, width=1024, layers=24)
@@ -46,7 +57,7 @@ OFFICIAL_ARCH = CsdArch(image_size=224, patch_size=14, width=1024, layers=24)
 
 
 class CsdOutput(NamedTuple):
-    """``feature`` (B, width); ``style`` and ``content`` (B, head_dim), unit length."""
+    """``feature`` (B, feature_dim); ``style`` and ``content`` (B, head_dim), unit length."""
 
     feature: Tensor
     style: Tensor
@@ -71,18 +82,30 @@ class CsdNetwork(nn.Module):
             act_layer=QuickGELU if arch.quick_gelu else nn.GELU,
         )
         self.backbone.proj = None
-        scale = arch.width**-0.5
-        self.last_layer_style = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
-        self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
+        self.palette = Palette(arch.palette_dim) if arch.palette_dim else None
+        scale = arch.feature_dim**-0.5
+        self.last_layer_style = nn.Parameter(scale * torch.randn(arch.feature_dim, arch.head_dim))
+        self.last_layer_content = nn.Parameter(scale * torch.randn(arch.feature_dim, arch.head_dim))
 
     def forward(self, images: Tensor, *, reversal: float | None = None) -> CsdOutput:
         """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha."""
         feature = self.backbone(images)
+        if self.palette is not None:
+            feature = torch.cat([feature, self.palette(_as_drawn(images)).to(feature.dtype)], dim=1)
         for_content = feature if reversal is None else reverse_gradient(feature, reversal)
         unit = partial(functional.normalize, dim=1)
         return CsdOutput(
             feature, unit(feature @ self.last_layer_style), unit(for_content @ self.last_layer_content)
         )
+
+
+def _as_drawn(images: Tensor) -> Tensor:
+    """CLIP's normalisation undone, in float32: [0, 1]."""
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1)
+        for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    )
+    return images.float() * std + mean
 
 
 class _ReverseGradient(torch.autograd.Function):

@@ -19,7 +19,7 @@ from curate.zoo import csd as zoo_csd
 from curate.zoo import vlm as zoo_vlm
 from curate.zoo.contrast import image_text_loss, multi_positive_nce
 from curate.zoo.data import EmojiData
-from curate.zoo.factorial import Mix, draw_batch, draw_subject_batch, training_sets
+from curate.zoo.factorial import RECOLOURED, Mix, draw_batch, draw_subject_batch, training_sets
 from curate.zoo.judge_pairs import AKIN, OTHER, SAME, draw_grid, draw_pairs
 from curate.zoo.judge_tower import TowerArch
 from curate.zoo.pair_auc import auc, best_bound, pair_auc
@@ -66,6 +66,20 @@ def data() -> EmojiData:
 
 def everyone(data: EmojiData) -> np.ndarray:
     return np.arange(len(data.subjects))
+
+
+def test_a_recoloured_set_has_the_same_colours_all_through_a_batch(data: EmojiData) -> None:
+    mix = Mix(plain=1, per_plain=1, painted=1, per_painted=1, recoloured=3, per_recoloured=4)
+    one, other = (
+        draw_batch(data, np.random.default_rng(3), subjects=everyone(data)[:3], sets=[1], mix=mix, augment=False)
+        for _ in range(2)
+    )
+    assert np.array_equal(one.images, other.images)
+    of_styles = [np.flatnonzero(one.style == style) for style in set(one.style.tolist()) if style > 1]
+    assert len(of_styles) == 3 and all(one.family[rows[0]] == RECOLOURED for rows in of_styles)
+    # subjects 0 to 2 have one hue, so a style is one colour and paper
+    colours = [{tuple(one.images[row][32, 32]) for row in rows} for rows in of_styles]
+    assert all(len(each) == 1 for each in colours) and len(set.union(*colours)) == 3
 
 
 def test_batches_are_a_function_of_the_generator_and_hold_only_what_was_asked_for(data: EmojiData) -> None:

@@ -1,4 +1,4 @@
-"""Build the compact CSD model: a 2.8 M ViT that tells styles apart, whatever the images show.
+"""Build the compact CSD model: a 2.8 M ViT with a palette beside it tells styles apart, whatever the images show.
 
     curate zoo build csd        about 30 minutes on one (busy) CPU core at 215 images/s, 5.5 MB
 
@@ -30,10 +30,10 @@ from filters.csd_weights import save_csd
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit, training_device
 
 ARCH: Final = CsdArch(
-    image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128
+    image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128, palette_dim=192
 )
 PLAN: Final = Plan(steps=3000, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=11, save_every=500)
-MIX: Final = Mix(plain=9, per_plain=8, painted=14, per_painted=4)
+MIX: Final = Mix(plain=9, per_plain=6, painted=12, per_painted=4, recoloured=7)
 SUMMARY: Final = """A CSD style model (arXiv 2404.01292) of toy size: cosines say how alike two styles are.
 Loaded by `filters.csd`, the code that loads the published ViT-L/14."""
 TEMPERATURE: Final = 0.1

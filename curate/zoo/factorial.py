@@ -21,6 +21,7 @@ Index = NDArray[np.int64]
 
 ONE_SET_CHANCE: Final = 0.5  # a parametric style lies over one set this often, else over a mix
 RECOLOUR_CHANCE: Final = 0.5  # in batches of subjects
+RECOLOURED: Final = "recoloured"  # the family of a set in other colours
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Mix:
-    """A batch: ``plain`` sets x ``per_plain`` and ``painted`` styles x ``per_painted`` subjects.
+    """A batch: ``plain`` sets x ``per_plain``, ``painted`` styles x ``per_painted`` and ``recoloured`` sets x
+    ``per_recoloured`` subjects.
 
+    A set in other colours, the same for all of its drawings, is one more style: palettes that no set has.
     ``pool`` subjects are drawn for the whole batch.
     """
 
@@ -50,12 +53,18 @@ class Mix:
     per_plain: int = 8
     painted: int = 16
     per_painted: int = 4
+    recoloured: int = 0
+    per_recoloured: int = 6
     pool: int = 24
 
     @property
     def size(self) -> int:
         """Images in one batch."""
-        return self.plain * self.per_plain + self.painted * self.per_painted
+        return (
+            self.plain * self.per_plain
+            + self.painted * self.per_painted
+            + self.recoloured * self.per_recoloured
+        )
 
 
 def training_sets(data: EmojiData) -> list[int]:
@@ -82,10 +91,17 @@ def draw_batch(
         style = sample_style(rng)
         over = [int(rng.choice(np.asarray(sets)))] if rng.random() < ONE_SET_CHANCE else list(sets)
         plans.append((style.family, style, over, mix.per_painted))
+    colours: dict[int, int] = {}
+    for _ in range(mix.recoloured):
+        colours[len(plans)] = int(rng.integers(2**31))
+        plans.append((RECOLOURED, None, [int(rng.choice(np.asarray(sets)))], mix.per_recoloured))
     images, style_ids, rows, families = [], [], [], []
     for number, (family, painted, over, count) in enumerate(plans):
         for row in _rows_of(data, rng, pool, over, count):
-            images.append(draw(data.images[row], painted, rng if augment else None))
+            drawing = data.images[row]
+            if number in colours:
+                drawing = recolour(drawing, np.random.default_rng(colours[number]))
+            images.append(draw(drawing, painted, rng if augment else None))
             style_ids.append(number)
             rows.append(row)
             families.append(family)

@@ -1,0 +1,69 @@
+"""Soft histograms: what they count, where gradients go, that CSD reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from filters.csd_network import CsdArch, CsdNetwork
+from filters.csd_weights import load_csd, save_csd
+from filters.palette import COUNTS, EDGE_BINS, JOINT_BINS, PIXELS, log_counts
+
+ARCH = CsdArch(image_size=16, patch_size=8, width=32, layers=1, head_width=16, head_dim=8, palette_dim=12)
+
+
+def flat(*colour: float, side: int = 16) -> torch.Tensor:
+    return torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, side, side).contiguous()
+
+
+def counts(images: torch.Tensor) -> torch.Tensor:
+    return torch.expm1(8 * log_counts(images))
+
+
+def test_every_pixel_is_counted_once_whatever_the_size() -> None:
+    for side in (16, 40):
+        joint = counts(torch.rand(2, 3, side, side))[:, : JOINT_BINS**3]
+        torch.testing.assert_close(joint.sum(1), torch.full((2,), float(PIXELS)), rtol=1e-3, atol=0)
+
+
+def test_a_colour_falls_into_its_bin_and_is_shared_with_the_next() -> None:
+    top = JOINT_BINS - 1
+    exact = counts(flat(1.0, 0.0, 2 / top))[0, : JOINT_BINS**3]
+    assert exact.argmax() == top * JOINT_BINS**2 + 2 and exact.max() == pytest.approx(PIXELS, rel=1e-3)
+    between = counts(flat(0.0, 0.0, 2.25 / top))[0, : JOINT_BINS**3]
+    assert between[2:4].tolist() == pytest.approx([0.75 * PIXELS, 0.25 * PIXELS], rel=1e-3)
+
+
+def test_hard_edges_count_apart_from_soft_ones() -> None:
+    step = flat(0.0, 0.0, 0.0)
+    step[..., 8:] = 1.0
+    ramp = torch.linspace(0, 1, 16).view(1, 1, 1, 16).expand(1, 3, 16, 16)
+    hard, soft = (counts(image)[0, -EDGE_BINS:] for image in (step, ramp))
+    assert hard[-1] > 100 and soft[-1] == pytest.approx(0, abs=1e-3)
+    assert soft[1:-1].sum() > 1000
+
+
+def test_gradients_move_a_colour_towards_the_wanted_one() -> None:
+    wanted, image = log_counts(flat(0.2, 0.5, 0.8)), flat(0.22, 0.5, 0.8).requires_grad_()
+    before = functional.mse_loss(log_counts(image), wanted)
+    (gradient,) = torch.autograd.grad(before, image)
+    assert gradient[:, 0].mean() > 0  # less red
+
+
+def test_csd_with_a_palette_is_saved_whole_and_sees_colours_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = CsdNetwork(ARCH).eval()
+    save_csd(network, tmp_path / "csd")
+    loaded = load_csd(tmp_path / "csd")
+    assert loaded.arch.palette_dim == 12 and not loaded.palette.training
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(loaded(images).style, network(images).style, rtol=0.01, atol=0.01)
+    with torch.no_grad():
+        shuffled = images.flatten(2)[..., torch.randperm(256)].view_as(images)
+        colours, same = (loaded(each).feature[:, ARCH.width :] for each in (images, shuffled))
+        other = loaded(images.flip(1)).feature[:, ARCH.width :]
+    assert functional.cosine_similarity(colours, same).min() > functional.cosine_similarity(colours, other).max()
+    assert log_counts(images).shape == (2, COUNTS)

@@ -17,6 +17,7 @@ from curate.sources import EmojiSource
 from curate.sources.base import content_hash
 from curate.sources.emoji import Drawing, choose_drawings
 from curate.sources.emoji_sets import SETS, EmojiSet, emoji_subjects, svg_files
+from curate.sources.heldout import is_heldout
 
 
 def test_subjects_are_things_in_both_sets() -> None:
@@ -82,6 +83,12 @@ def test_deal_is_fair() -> None:
 def test_a_larger_count_only_adds() -> None:
     assert deal(40)[:13] == deal(13)
     assert deal(13) != deal(13, seed=1)
+
+
+def test_subjects_of_the_bench_can_be_left_out() -> None:
+    items = [EmojiSource(count=300, size=16, heldout=heldout).scan().items for heldout in (True, False)]
+    shares = [np.mean([is_heldout(item.subject) for item in some]) for some in items]
+    assert len(items[1]) == 300 and shares[0] > 0.08 and shares[1] == 0
 
 
 def test_unknown_styles_and_sets_are_refused_with_a_hint() -> None:

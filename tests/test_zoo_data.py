@@ -12,11 +12,11 @@ import pytest
 
 from curate.errors import SourceError
 from curate.parametric import plain
+from curate.sources.heldout import is_heldout, matching_key
 from curate.zoo import iconify
 from curate.zoo.data import (
     HELDOUT_SETS,
     EmojiData,
-    is_heldout,
     load_emoji,
     match_subjects,
     over,
@@ -24,7 +24,7 @@ from curate.zoo.data import (
     render_sets,
     save_emoji,
 )
-from curate.zoo.iconify import IconSet, fetch_packages, is_subject, matching_key, read_set
+from curate.zoo.iconify import IconSet, fetch_packages, is_subject, read_set
 from curate.zoo.restyle_data import DESTYLIZE, KINDS, RestyleStream, aligned_pairs, collate
 from tests.toy_emoji import toy_emoji
 
@@ -100,6 +100,7 @@ def test_holding_out_depends_on_the_name_alone() -> None:
     assert 0.12 < np.mean([is_heldout(name) for name in names]) < 0.18
     assert is_heldout("red heart") == is_heldout("red-heart") == is_heldout("redheart")
     assert matching_key("Red_Heart") == "redheart"
+    assert matching_key("Piñata: mrs. claus") == matching_key("pinata-mrs-claus")
 
 
 def test_the_cache_file_gives_back_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from curate.parametric import PRESETS, apply_style, plain
 from curate.records import SourceItem
 from curate.sources.base import Source, content_hash
 from curate.sources.emoji_sets import SETS, emoji_subjects, svg_files
+from curate.sources.heldout import is_heldout
 
 AS_DRAWN: Final = "as-drawn"
 
@@ -49,6 +50,8 @@ class EmojiSource(Source):
     """How many images: every style gets as many as any other (up to one), and no subject a second image before all had
     one. Without it, every subject in every style."""
     size: int = Field(default=512, ge=16, le=4096)
+    heldout: bool = True
+    """False leaves out the subjects that emoji-bench asks for: what is trained on the triplets can then be benched."""
     seed: int = 0
     """Which subjects meet which styles. A larger ``count`` with the same seed only adds images."""
 
@@ -65,9 +68,13 @@ class EmojiSource(Source):
     def _entries(self) -> Iterator[SourceItem]:
         styles = (AS_DRAWN, *PRESETS) if self.styles == "all" else tuple(dict.fromkeys(self.styles))
         labels = list(itertools.product(dict.fromkeys(self.sets), styles))
-        codes: dict[str, AbstractSet[str]] = {name: svg_files(name).keys() for name in self.sets}
+        codes: dict[str, AbstractSet[str]] = {name: self._codes(name) for name in self.sets}
         for drawing in choose_drawings(codes, labels, count=self.count, seed=self.seed):
             yield self._item(drawing)
+
+    def _codes(self, name: str) -> AbstractSet[str]:
+        codes = svg_files(name).keys()
+        return codes if self.heldout else {code for code in codes if not is_heldout(emoji_subjects()[code])}
 
     def _item(self, drawing: Drawing) -> SourceItem:
         known = SETS[drawing.set_name]

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.zoo.iconify import PACKAGE_VERSIONS, Icon, IconSet, default_cache, fetch_packages, matching_key, read_set
+from curate.sources.heldout import is_heldout
+from curate.zoo.iconify import PACKAGE_VERSIONS, Icon, IconSet, default_cache, fetch_packages, read_set
 
 IMAGE_PX: Final = 64
 MIN_SETS: Final = 7
-HELDOUT_FRACTION: Final = 0.15
 HELDOUT_SETS: Final = ("fxemoji", "emojione-v1")
 
 # Sets that draw a subject with (almost) the same layout; the first of a group is its plain, fully coloured one.
@@ -88,13 +88,6 @@ class EmojiData:
             subjects=tuple(name for name, kept in zip(self.subjects, subjects, strict=True) if kept),
             licences=self.licences,
         )
-
-
-def is_heldout(subject: str) -> bool:
-    """True for 15 % of all names, by blake2b of the name: neither order nor number of the other subjects
-    matters."""
-    digest = hashlib.blake2b(matching_key(subject.replace(" ", "-")).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64 < HELDOUT_FRACTION
 
 
 def over(rgba: NDArray[np.uint8], colour: Sequence[int] = (255, 255, 255)) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from curate.errors import SourceError
+from curate.sources.heldout import matching_key
 
 # Pinned: another version may draw a subject anew, and the zoo's figures would no longer be comparable.
 PACKAGE_VERSIONS: Final[Mapping[str, str]] = {
@@ -49,7 +50,7 @@ class Icon:
 
 @dataclass(frozen=True)
 class IconSet:
-    """One emoji set. `icons` is keyed by the matching key (see `matching_key`)."""
+    """One emoji set. `icons` is keyed by the matching key (see `curate.sources.heldout`)."""
 
     name: str
     licence: str
@@ -60,11 +61,6 @@ class IconSet:
 def default_cache() -> Path:
     """The folder for fetched and rendered data: `$TRIPLET_CACHE`, else `~/.cache/triplet-curate`."""
     return Path(os.environ.get("TRIPLET_CACHE") or Path.home() / ".cache" / "triplet-curate")
-
-
-def matching_key(name: str) -> str:
-    """The key under which the sets agree on a subject: `red-heart`, `red_heart` and `redheart` are one."""
-    return name.replace("-", "").replace("_", "").lower()
 
 
 def is_subject(name: str) -> bool:

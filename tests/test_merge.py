@@ -20,6 +20,9 @@ from curate.trust.merge import merge
 from tests.runs import PHASH, fill, hash_of, make_units, make_work, score, seal_small
 
 
+MADE_BY = {"experts": {"stylize": {"model": "org/other", "licence": "Apache-2.0"}}}
+
+
 def other_run(root: Path, *, scorer: str = "csd") -> RunStore:
     """Ten other units; unit 1 is a twin of unit 0 of ``fill``, unit 4 (val) has a train subject of it."""
     units = make_units(10, run="other")
@@ -30,7 +33,7 @@ def other_run(root: Path, *, scorer: str = "csd") -> RunStore:
     store = RunStore.create(root, {}, units, 5)
     first = make_units(1)[0]
     for block in store.blocks():
-        store.commit_candidates(make_work(block))
+        store.commit_candidates(make_work(block), provenance=MADE_BY)
         rows = {u.unit_id: {key.replace("csd", scorer): v for key, v in score(u).items()} for u in block.units}
         store.commit_scores(scorer, "f00d", block, rows)
         bits = {u.unit_id: {"phash.bits": hash_of(first) ^ 1 if u.index == 1 else hash_of(u)} for u in block.units}
@@ -55,6 +58,7 @@ def test_a_merged_dataset_verifies_and_accounts_for_every_unit(tmp_path: Path) -
         assert SealedFolder(out).members(unit_id) == before.members(unit_id)  # bytes as they were
     card = (out / "README.md").read_text()
     assert "| MIT | someone |" in card and "| CC0 | someone | 12 |" in card
+    assert card.count("| stylize | org/other | Apache-2.0 |") == 1
     sources = json.loads((out / "dataset.json").read_text())["sources"]
     assert [one["totals"]["planned"] for one in sources] == [20, 10]
     again = tmp_path / "again"

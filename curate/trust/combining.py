@@ -63,6 +63,7 @@ def combine(sources: Sequence[SealedFolder], out: Path, *, skip_duplicates: bool
         columns = {name: str(index.schema.field(name).type) for name in owners}
         dataset = describe(report, rules, config, columns=columns, owners=owners, scorers=_scorers(datasets))
         dataset["rules_differ"] = any(changed_rules(one).rules != rules.rules for one in datasets)
+        dataset["models"] = _models(datasets)
         dataset["sources"] = [_source(one) for one in sources]
         write_sidecars(staged, dataset, index, origins)
         publish(out)
@@ -179,6 +180,11 @@ def _scorers(datasets: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         for one in dataset["scorers"]:
             found.setdefault(one["name"], set()).add(one["fingerprint"])
     return [(name, next(iter(prints)) if len(prints) == 1 else "various") for name, prints in found.items()]
+
+
+def _models(datasets: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The models of all, each once; a dataset sealed by an earlier version names none."""
+    return [dict(one) for one in dict.fromkeys(tuple(each.items()) for of in datasets for each in of.get("models", ()))]
 
 
 def _source(source: SealedFolder) -> dict[str, Any]:

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 
+from curate.bench.bootstrap import bootstrap_difference
 from curate.bench.command import run_bench
 from curate.config import load_yaml
 from curate.train.config import TrainConfig
@@ -54,6 +56,7 @@ def main() -> None:
     }
     bench(options.out, models)
     show(json.loads((options.out / "bench" / "bench.json").read_text()), options.variants)
+    show_differences(options.out / "bench" / "scores.jsonl", options.variants, first="full")
 
 
 def train_variant(out: Path, variant: str, seed: int, data: str | None) -> Path:
@@ -133,6 +136,30 @@ def show(summary: dict[str, Any], variants: Sequence[str]) -> None:
             else:
                 cells.append("")
         print(f"| {variant} | {len(systems)} | " + " | ".join(cells) + " |")
+
+
+def show_differences(scores: Path, variants: Sequence[str], *, first: str) -> None:
+    """`first` minus each other variant in the combined task: items paired, mean over seeds, 95 % over subjects. These
+    intervals do not hold the spread of seeds, which the table before shows."""
+    table = pd.read_json(scores, lines=True)
+    table = table[table["task"] == "combined"]
+    table["variant"] = table["system"].str.rsplit("-", n=1).str[0]
+    means = {name: of.groupby("id")[list(SHOWN)].mean() for name, of in table.groupby("variant")}
+    subjects = table.groupby("id")["subject"].first()
+    print(f"\n| {first} minus | " + " | ".join(SHOWN) + " |")
+    print("|---" * (len(SHOWN) + 1) + "|")
+    for other in (name for name in variants if name != first):
+        pairs = [
+            bootstrap_difference(
+                means[first][column].to_numpy(),
+                means[other][column].reindex(means[first].index).to_numpy(),
+                subjects.reindex(means[first].index).tolist(),
+                seed=0,
+            )
+            for column in SHOWN
+        ]
+        cells = [f"{pair.value:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]" if pair else "" for pair in pairs]
+        print(f"| {other} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from ablation import bench, show, train_variant
+from ablation import bench, show, show_differences, train_variant
 
 from curate import seeds
 from curate.files import write_json
@@ -55,6 +55,7 @@ def main() -> None:
     }
     bench(options.out, models)
     show(json.loads((options.out / "bench" / "bench.json").read_text()), DATASETS)
+    show_differences(options.out / "bench" / "scores.jsonl", DATASETS, first="curated")
 
 
 def make_datasets(out: Path, targets: int) -> None:

@@ -19,7 +19,6 @@ from curate.store import RunStore
 from curate.trust.merge import merge
 from tests.runs import PHASH, fill, hash_of, make_units, make_work, score, seal_small
 
-
 MADE_BY = {"experts": {"stylize": {"model": "org/other", "licence": "Apache-2.0"}}}
 
 

@@ -103,6 +103,23 @@ def test_half_batches_on_two_workers_make_the_loss_of_the_whole_batch() -> None:
     torch.testing.assert_close((halves[0] + halves[1]) / 2, losses(batch, 0)["flow"])
 
 
+@pytest.mark.parametrize("encoding", ["tokens", "vae"])
+def test_a_recombined_reward_is_that_of_contents_with_the_next_ones_style(encoding: str) -> None:
+    uso = tiny_uso()
+    if encoding == "vae":
+        uso.register_to_config(style_encoding="vae")
+        uso.register_modules(projector=None, vision_encoder=None, vision_processor=None)
+    plain, recombined = (
+        losses_for(uso, "disentanglement", reward=RewardConfig(num_steps=3, recombine=each), style_reward=brightness)
+        for each in (False, True)
+    )
+    batch, moved = batch_at(0), batch_at(0)
+    moved.style[[0, 2, 3]] = batch.style[[2, 3, 0]]  # the second has no style
+    torch.testing.assert_close(recombined(batch, 0)["reward"], plain(moved, 0)["reward"])
+    assert not torch.isclose(recombined(batch, 0)["reward"], plain(batch, 0)["reward"])
+    torch.testing.assert_close(recombined(batch, 0)["flow"], plain(batch, 0)["flow"])
+
+
 def test_the_reward_joins_at_its_step_and_skips_samples_without_a_style() -> None:
     uso = tiny_uso()
     reward = RewardConfig(start_step=2, weight=0.5, num_steps=3)

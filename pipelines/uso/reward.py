@@ -40,6 +40,9 @@ class RewardConfig(StrictModel):
     num_steps      T, Euler steps of a whole sampling
     window         (t_s, t_e) as shares of T counted from the noise: the step with gradient is one of these
     batch          how many samples of the batch get the reward; None: all
+    recombine      each of these samples takes the next one's style image, and is scored against that: contents meet
+                   styles of which there is no triplet, so there is something to gain where the data is small. Not of
+                   the paper. Among the samples of one process, so the number of workers matters.
     """
 
     start_step: int = Field(default=0, ge=0)
@@ -47,6 +50,7 @@ class RewardConfig(StrictModel):
     num_steps: int = Field(default=25, ge=1)
     window: tuple[float, float] = (0.5, 0.9)
     batch: int | None = Field(default=None, ge=1)
+    recombine: bool = False
     guidance: float = 1.0
     shift: Shift = "tokens"
 

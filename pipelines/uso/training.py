@@ -9,6 +9,7 @@ Stages (USO, arXiv 2508.18966, section 3.3):
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import torch
@@ -152,19 +153,31 @@ class UsoLosses:
         if not rows or styles is None:
             return latents.new_zeros(())
         noise = noise_at(self.seed, [drawn.positions[each] for each in rows], latents.shape[1:], "reward")
+        of_rows = take(conditions, torch.tensor(rows, device=latents.device))
+        counted = ~drawn.drop_style[rows]
+        if self.reward.recombine:
+            of_rows, styles, counted = self._with_next_style(of_rows), styles.roll(-1, 0), counted.roll(-1, 0)
         found = rewards(
             self.reward,
             self.denoiser,  # type: ignore[arg-type]
             self.pipeline.vae,
             self.style_reward,
             noise.to(latents.device),
-            take(conditions, torch.tensor(rows, device=latents.device)),
+            of_rows,
             styles,
             at=gradient_step(self.reward, seed=self.seed, step=step),
         )
-        counted = (~drawn.drop_style[rows]).to(found)
+        counted = counted.to(found)
         number = self.group.mean({"rows": counted.sum()}, found.device)["rows"]
         return -(found * counted).sum() / max(number, 1e-9)
+
+    def _with_next_style(self, conditions: Conditions) -> Conditions:
+        """Each picture with the style reference of the one after it, the last with that of the first."""
+        if self.pipeline.config.style_encoding == "vae":
+            *contents, style = conditions.contents
+            return replace(conditions, contents=[*contents, style.roll(-1, 0)])
+        states = [[state.roll(-1, 0) for state in states] for states in conditions.style_states]
+        return replace(conditions, style_states=states)
 
 
 def take(conditions: Conditions, rows: Tensor) -> Conditions:

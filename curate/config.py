@@ -151,8 +151,11 @@ def _explain(cls: type[BaseModel], error: Any, lines: Lines) -> tuple[str, int |
             line = lines.get(path, line)
     message = str(error["msg"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), sorted(_field_names(cls)), n=1)
+        known = _field_names(cls)
+        near = difflib.get_close_matches(str(loc[-1]), sorted(known), n=1)
         message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        if loc[-1] in known:
+            message = "unknown key here; it belongs into another part of the config"
     elif error["type"] == "missing":
         message = "this key is required"
     return ".".join(str(p) for p in path), line, message

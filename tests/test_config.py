@@ -42,6 +42,11 @@ def test_unknown_key_is_refused_with_suggestion_and_line(tmp_path: Path) -> None
     assert str(error).startswith(f"{tmp_path / 'c.yaml'}:4: inner.treshold:")
 
 
+def test_a_key_in_the_wrong_place_is_not_suggested_to_itself(tmp_path: Path) -> None:
+    error = error_of(written(tmp_path, "size: 64\nthreshold: 0.2\n"))
+    assert error.key == "threshold" and "belongs into another part" in str(error)
+
+
 def test_wrong_value_in_a_named_part_names_its_path(tmp_path: Path) -> None:
     error = error_of(written(tmp_path, "size: 64\nparts:\n  a:\n    threshold: high\n"))
     assert (error.key, error.line) == ("parts.a.threshold", 4)

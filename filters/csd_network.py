@@ -8,7 +8,8 @@ Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 wi
 head_dim 768. The content head exists for training, where it works against the features through a reversed
 gradient.
 
-The zoo's small model has a `Palette` beside its ViT: feature = [ln_post(...), palette(image)].
+The zoo's small model has a `Palette` beside its ViT: style = [L2(feature @ S), L2(palette(image))] / sqrt(2), so that
+a similarity is the mean of two cosines.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class CsdArch(StrictModel):
     """Shape of a CSD network; the fields of the ViT mean what they mean in open_clip's ``vision_cfg``.
 
     ``pool_type``: "tok" is the class token (the published model), "avg" the mean of the patches, which a
-    small ViT trained from nothing learns faster. ``palette_dim`` is the width of the palette's part of the
-    feature, 0 for none (the published model).
+    small ViT trained from nothing learns faster. ``palette_dim`` is the length of the palette's part of the
+    style vector, 0 for none (the published model).
     """
 
     image_size: int = Field(ge=8)
@@ -46,18 +47,13 @@ class CsdArch(StrictModel):
     head_dim: int = Field(default=768, ge=1)
     palette_dim: int = Field(default=0, ge=0)
 
-    @property
-    def feature_dim(self) -> int:
-        """Length of the feature that both heads read."""
-        return self.width + self.palette_dim
-
 
 OFFICIAL_ARCH = CsdArch(image_size=224, patch_size=14, width=1024, layers=24)
 """ViT-L/14 of OpenAI, the only published size."""
 
 
 class CsdOutput(NamedTuple):
-    """``feature`` (B, feature_dim); ``style`` and ``content`` (B, head_dim), unit length."""
+    """``feature`` (B, width); ``style`` (B, head_dim + palette_dim) and ``content`` (B, head_dim), unit length."""
 
     feature: Tensor
     style: Tensor
@@ -83,23 +79,23 @@ class CsdNetwork(nn.Module):
         )
         self.backbone.proj = None
         self.palette = Palette(arch.palette_dim) if arch.palette_dim else None
-        scale = arch.feature_dim**-0.5
-        self.last_layer_style = nn.Parameter(scale * torch.randn(arch.feature_dim, arch.head_dim))
-        self.last_layer_content = nn.Parameter(scale * torch.randn(arch.feature_dim, arch.head_dim))
+        scale = arch.width**-0.5
+        self.last_layer_style = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
+        self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
 
     def forward(self, images: Tensor, *, reversal: float | None = None) -> CsdOutput:
         """``reversal`` alpha: the content head's gradient reaches the backbone times -alpha."""
         feature = self.backbone(images)
-        if self.palette is not None:
-            feature = torch.cat([feature, self.palette(_as_drawn(images)).to(feature.dtype)], dim=1)
         for_content = feature if reversal is None else reverse_gradient(feature, reversal)
         unit = partial(functional.normalize, dim=1)
-        return CsdOutput(
-            feature, unit(feature @ self.last_layer_style), unit(for_content @ self.last_layer_content)
-        )
+        style = unit(feature @ self.last_layer_style)
+        if self.palette is not None:
+            palette = unit(self.palette(as_drawn(images))).to(style.dtype)
+            style = torch.cat([style, palette], dim=1) / 2**0.5
+        return CsdOutput(feature, style, unit(for_content @ self.last_layer_content))
 
 
-def _as_drawn(images: Tensor) -> Tensor:
+def as_drawn(images: Tensor) -> Tensor:
     """CLIP's normalisation undone, in float32: [0, 1]."""
     mean, std = (
         torch.tensor(values, device=images.device).view(1, 3, 1, 1)

@@ -13,7 +13,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 JOINT_BINS: Final = 16  # a channel, of the joint histogram
 CHANNEL_BINS: Final = 64
@@ -24,17 +23,22 @@ MAX_EDGE: Final = 1 / 3  # mean of the channels; harder steps fall into the last
 
 
 class Palette(nn.Module):
-    """Images to vectors: histograms, one linear layer, norm, GELU."""
+    """Images to vectors: histograms, a hidden layer, a linear one."""
 
-    def __init__(self, dim: int, *, dropout: float = 0.3) -> None:
+    def __init__(self, dim: int, *, hidden: int = 256, dropout: float = 0.3) -> None:
         super().__init__()
-        self.drop = nn.Dropout(dropout)
-        self.linear = nn.Linear(COUNTS, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(COUNTS, hidden),
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, dim),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """float (B, 3, H, W) in [0, 1] -> (B, dim)."""
-        out: Tensor = functional.gelu(self.norm(self.linear(self.drop(log_counts(images)))))
+        out: Tensor = self.layers(log_counts(images))
         return out
 
 

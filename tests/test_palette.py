@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from filters.csd_network import CsdArch, CsdNetwork
+from filters.csd_network import CsdArch, CsdNetwork, as_drawn
 from filters.csd_weights import load_csd, save_csd
 from filters.palette import COUNTS, EDGE_BINS, JOINT_BINS, PIXELS, log_counts
 
@@ -53,17 +53,28 @@ def test_gradients_move_a_colour_towards_the_wanted_one() -> None:
     assert gradient[:, 0].mean() > 0  # less red
 
 
-def test_csd_with_a_palette_is_saved_whole_and_sees_colours_alone(tmp_path: Path) -> None:
+def test_csd_with_a_palette_is_saved_whole_and_its_similarity_is_the_mean_of_two(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = CsdNetwork(ARCH).eval()
     save_csd(network, tmp_path / "csd")
     loaded = load_csd(tmp_path / "csd")
-    assert loaded.arch.palette_dim == 12 and not loaded.palette.training
+    assert loaded.arch.palette_dim == 12 and loaded.palette is not None and not loaded.palette.training
     images = torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(loaded(images).style, network(images).style, rtol=0.01, atol=0.01)
+    shuffled = images.flatten(2)[..., torch.randperm(256)].view_as(images)
     with torch.no_grad():
-        shuffled = images.flatten(2)[..., torch.randperm(256)].view_as(images)
-        colours, same = (loaded(each).feature[:, ARCH.width :] for each in (images, shuffled))
-        other = loaded(images.flip(1)).feature[:, ARCH.width :]
-    assert functional.cosine_similarity(colours, same).min() > functional.cosine_similarity(colours, other).max()
+        torch.testing.assert_close(loaded(images).style, network(images).style, rtol=0.01, atol=0.01)
+        style, other = network(images).style, network(shuffled).style
+        head = network(images).feature @ network.last_layer_style, network(shuffled).feature @ network.last_layer_style
+        palette = [network.palette(as_drawn(each)) for each in (images, shuffled)]  # type: ignore[misc]
+    torch.testing.assert_close(style.norm(dim=1), torch.ones(2))
+    wanted = (functional.cosine_similarity(*head) + functional.cosine_similarity(*palette)) / 2
+    torch.testing.assert_close((style * other).sum(1), wanted)
+
+
+def test_moving_pixels_leaves_colours_and_other_colours_do_not() -> None:
+    images = torch.rand(2, 3, 16, 16)
+    moved = images.flatten(2)[..., torch.randperm(256)].view_as(images)
+    colours = log_counts(images)[:, :-EDGE_BINS]
+    torch.testing.assert_close(log_counts(moved)[:, :-EDGE_BINS], colours)
+    assert (log_counts(images.flip(1))[:, :-EDGE_BINS] - colours).abs().sum() > 10
     assert log_counts(images).shape == (2, COUNTS)

@@ -22,18 +22,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from curate.zoo.clip_pixels import clip_pixels
 from curate.zoo.contrast import multi_positive_nce
+from curate.zoo.csd_palette import PLAN as PALETTE_PLAN
+from curate.zoo.csd_palette import train_palette
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
 from curate.zoo.scorer_card import write_scorer_card
 from filters.csd_network import CsdArch, CsdNetwork
 from filters.csd_weights import save_csd
+from filters.palette import Palette
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit, training_device
 
 ARCH: Final = CsdArch(
-    image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128, palette_dim=192
+    image_size=64, patch_size=8, width=192, layers=6, pool_type="avg", quick_gelu=False, head_dim=128
 )
+PALETTE_DIM: Final = 128
 PLAN: Final = Plan(steps=3000, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=11, save_every=500)
-MIX: Final = Mix(plain=9, per_plain=6, painted=12, per_painted=4, recoloured=7)
+MIX: Final = Mix(plain=9, per_plain=8, painted=14, per_painted=4)
 SUMMARY: Final = """A CSD style model (arXiv 2404.01292) of toy size: cosines say how alike two styles are.
 Loaded by `filters.csd`, the code that loads the published ViT-L/14."""
 TEMPERATURE: Final = 0.1
@@ -45,18 +49,44 @@ PATCH_DROPOUT: Final = 0.5
 
 
 def build(
-    out: Path, work: Path, *, plan: Plan = PLAN, data: EmojiData | None = None, card: bool = True
+    out: Path,
+    work: Path,
+    *,
+    plan: Plan = PLAN,
+    palette_plan: Plan = PALETTE_PLAN,
+    data: EmojiData | None = None,
+    card: bool = True,
 ) -> FitResult:
-    """Train (or go on) in ``work``; ``out`` gets averaged weights at every save, a card at the end."""
+    """Train (or go on training) ViT and palette in ``work``; ``out`` gets averaged weights and a card at the end."""
     data = data or load_emoji()
+    trunk, trunk_result = train_vit(work / "vit", data, plan=plan)
+    if not trunk_result.finished:
+        return trunk_result
+    palette, palette_result = train_palette(work / "palette", data, dim=PALETTE_DIM, plan=palette_plan)
+    if not palette_result.finished:
+        return palette_result
+    save_csd(with_palette(trunk, palette), out)
+    if card:
+        trainings = {"ViT": (plan, trunk_result), "palette": (palette_plan, palette_result)}
+        write_scorer_card(out, "csd", summary=SUMMARY, data=data, trainings=trainings)
+    return palette_result
+
+
+def with_palette(trunk: CsdNetwork, palette: Palette) -> CsdNetwork:
+    """One network of both, on the CPU."""
+    network = CsdNetwork(trunk.arch.model_copy(update={"palette_dim": PALETTE_DIM}))
+    beside = {f"palette.{name}": value for name, value in palette.state_dict().items()}
+    network.load_state_dict({**trunk.state_dict(), **beside})
+    return network.eval()
+
+
+def train_vit(work: Path, data: EmojiData, *, plan: Plan = PLAN) -> tuple[CsdNetwork, FitResult]:
+    """Train (or go on training) the network without its palette; the averaged weights."""
     torch.manual_seed(plan.seed)
     device = training_device()
     network = CsdNetwork(ARCH).to(device)
-    state = TrainState(
-        network,
-        torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05),
-        Ema(network, decay=0.998),
-    )
+    ema = Ema(network, decay=0.998)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_lr, weight_decay=0.05)
     subjects, sets = np.flatnonzero(~data.heldout_subjects), training_sets(data)
     network.backbone.patch_dropout = PatchDropout(PATCH_DROPOUT)
 
@@ -77,22 +107,17 @@ def build(
             ),
         }
 
-    def ship(state: TrainState) -> None:
-        assert state.ema is not None
-        with state.ema.applied(network):
-            save_csd(network, out)
-
     result = fit(
-        state,
+        TrainState(network, optimiser, ema),
         batch_at=batch_at,
         losses_of=losses_of,
         plan=plan,
         checkpoint=work / "checkpoint.pt",
         log=MetricsLog(work / "metrics.jsonl"),
-        on_save=ship,
         device=device,
     )
     network.backbone.patch_dropout = nn.Identity()
-    if result.finished and card:
-        write_scorer_card(out, "csd", summary=SUMMARY, data=data, trainings={"training": (plan, result)})
-    return result
+    with ema.applied(network):
+        averaged = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(averaged)
+    return network.eval(), result

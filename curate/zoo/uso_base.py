@@ -59,7 +59,7 @@ TOKENS_PER_LEVEL: Final = 4
 VOCABULARY: Final = 1536
 END_ID: Final = 3
 CLIP_TOKENS, T5_TOKENS = 12, 24  # CLIP's pooled vector sees little more than the subject's name
-PLAN: Final = Plan(steps=2800, peak_lr=1e-3, warmup=200, cooldown=0.4, seed=23, save_every=250, log_every=50)
+PLAN: Final = Plan(steps=5000, peak_lr=1e-3, warmup=200, cooldown=0.4, seed=23, save_every=250, log_every=50)
 BATCH: Final = 64
 FLOW: Final = FlowConfig(timesteps="logit_normal", shift="tokens")
 NUM_CAPTIONS: Final = 6000  # that the vocabulary is learnt from

@@ -1,6 +1,6 @@
 """Build the evaluator: the judge of the zoo's experts, trained apart from the product's scorers.
 
-    curate zoo build evaluator        about 6 minutes on one CPU core, 2.7 MB
+    curate zoo build evaluator        about 8 minutes on one CPU core, 5 MB
 
 Three losses at once on subjects x styles batches: multi-positive NCE over styles and over subjects, and
 cross-entropy over the nine training sets for images drawn as they are. Its seeds are not those of CSD's

@@ -16,6 +16,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from filters.palette import Palette
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -28,12 +30,16 @@ class Judgement:
 
 
 class Evaluator(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Residual conv levels at 32, 16, 8 and 4 px. Style: channel statistics of all levels; subject: the last
-    level's map."""
+    """Residual conv levels at 32, 16, 8 and 4 px. Style: channel statistics of all levels and the palette; subject:
+    the last level's map."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
-        self, set_names: tuple[str, ...], channels: tuple[int, ...] = (24, 48, 96, 128), embed_dim: int = 128
+        self,
+        set_names: tuple[str, ...],
+        channels: tuple[int, ...] = (24, 48, 96, 128),
+        embed_dim: int = 128,
+        palette_dim: int = 64,
     ) -> None:
         super().__init__()
         widths = (12, *channels)
@@ -41,7 +47,9 @@ class Evaluator(ModelMixin, ConfigMixin):  # type: ignore[misc]
             _Level(before, after, stride=1 if level == 0 else 2)
             for level, (before, after) in enumerate(pairwise(widths))
         )
-        self.style_head = nn.Sequential(nn.Linear(2 * sum(widths), 256), nn.SiLU(), nn.Linear(256, embed_dim))
+        self.palette = Palette(palette_dim)
+        seen = 2 * sum(widths) + palette_dim
+        self.style_head = nn.Sequential(nn.Linear(seen, 256), nn.SiLU(), nn.Linear(256, embed_dim))
         self.set_head = nn.Linear(embed_dim, len(set_names))
         last = channels[-1] * (32 >> (len(channels) - 1)) ** 2
         self.subject_head = nn.Sequential(nn.Linear(last, 256), nn.SiLU(), nn.Linear(256, embed_dim))
@@ -53,6 +61,7 @@ class Evaluator(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for level in self.levels:
             features = level(features)
             statistics.append(_mean_and_std(features))
+        statistics.append(self.palette((image + 1) / 2).to(features.dtype))
         style = self.style_head(torch.cat(statistics, dim=1))
         subject = self.subject_head(features.flatten(1))
         return Judgement(

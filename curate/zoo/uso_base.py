@@ -1,6 +1,6 @@
 """Build the compact USO base: what FLUX.1-dev and SigLIP are to the full-size USO, at 64 px.
 
-    curate zoo build uso-base       about 2 hours on one CPU core, 25 MB
+    curate zoo build uso-base       about 3 hours on one CPU core, 31 MB
 
 Three trainings, one after the other: the autoencoder (`uso_vae`), the SigLIP (`uso_vision`), and here the transformer
 with its two text encoders, by flow matching in the autoencoder's latents. The base draws subjects in styles named in

@@ -6,6 +6,7 @@ Ten million ids as Python strings are 0.8 GB and a dict of them twice that; as t
 from __future__ import annotations
 
 import hashlib
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ _DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _NIBBLES = np.full(256, 255, dtype=np.uint8)
 _NIBBLES[_DIGITS] = np.arange(16)
 ID_BYTES = 16
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def characters(texts: pa.Array) -> tuple[npt.NDArray[np.integer], Raw]:
@@ -57,8 +59,9 @@ def id_bytes(ids: pa.Array) -> Raw:
     try:
         return unhex(ids, ID_BYTES)
     except ValueError:
-        hashes = [hashlib.blake2b(one.encode(), digest_size=ID_BYTES).digest() for one in ids.to_pylist()]
-        return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, ID_BYTES)
+        raw = [bytes.fromhex(one) if _ID.fullmatch(one) else hashlib.blake2b(one.encode(), digest_size=ID_BYTES).digest()
+               for one in ids.to_pylist()]
+        return np.frombuffer(b"".join(raw), dtype=np.uint8).reshape(-1, ID_BYTES)
 
 
 def words_of(raw: Raw) -> tuple[Words, Words]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from sys import intern
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.item_columns import ITEM_FIELDS, ItemColumns, Rows
-from curate.keys import Raw, characters, to_hex
+from curate.keys import Raw, to_hex
 from curate.records import InputRole, RecipeName, SourceItem, Unit
 
 CHUNK = 16_384
@@ -122,13 +121,14 @@ def _inputs(parts: Sequence[Part], start: int, stop: int) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(_ITEM)))
 
 
-def batches(units: Sequence[Unit]) -> Iterator[pa.RecordBatch]:
-    """A plan in pieces of ``CHUNK`` rows of ``SCHEMA``."""
-    for start in range(0, len(units), CHUNK):
+def batches(units: Sequence[Unit], block_size: int = 1) -> Iterator[pa.RecordBatch]:
+    """A plan in pieces of whole blocks, about ``CHUNK`` rows of ``SCHEMA`` each."""
+    step = max(1, CHUNK // block_size) * block_size
+    for start in range(0, len(units), step):
         if isinstance(units, UnitColumns):
-            yield units.batch(start, start + CHUNK)
+            yield units.batch(start, start + step)
         else:
-            yield _of_objects(units[start:start + CHUNK])
+            yield _of_objects(units[start:start + step])
 
 
 def _of_objects(units: Sequence[Unit]) -> pa.RecordBatch:
@@ -156,31 +156,3 @@ def _shared(entry: dict[str, str], items: dict[tuple[str, ...], SourceItem]) -> 
     if key not in items:
         items[key] = SourceItem(*key)
     return items[key]
-
-
-class PlanDigest:
-    """A hash over everything in a plan, piece by piece; the pieces must be those of ``batches``."""
-
-    def __init__(self, block_size: int) -> None:
-        self._h = hashlib.blake2b(str(block_size).encode(), digest_size=8)
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """The next rows."""
-        for column in batch.columns:
-            self._add(column)
-
-    def _add(self, column: pa.Array) -> None:
-        if pa.types.is_list(column.type):
-            self._h.update(np.diff(np.asarray(column.offsets)).tobytes())
-            for child in column.flatten().flatten():
-                self._add(child)
-        elif pa.types.is_string(column.type):
-            offsets, data = characters(column)
-            self._h.update(np.diff(offsets).tobytes())
-            self._h.update(data[offsets[0]:offsets[-1]].tobytes())
-        else:
-            self._h.update(column.to_numpy().tobytes())
-
-    def hexdigest(self) -> str:
-        """16 hex digits."""
-        return self._h.hexdigest()

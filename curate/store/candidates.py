@@ -1,4 +1,8 @@
-"""Candidate segments: the images of a block in one tar, and its ledger rows in a parquet written last."""
+"""Candidate segments: the images of a block in one tar, and its ledger rows in a parquet written last.
+
+A unit counts as committed for the engine while both are there, so deleting a damaged tar is enough to have it made
+again; the new rows replace the former ones, folded or not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from curate.interfaces import ROLES
 from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Unit, Work, captioned
 from curate.seeds import digest
 from curate.store.layout import RunPaths
-from curate.store.tables import SegmentFolder, read_table, write_table
+from curate.store.segments import SegmentFolder
+from curate.store.tables import read_table, write_table
 from curate.store.tars import Extent, build_tar, read_extents
 
 SCHEMA = pa.schema([
@@ -46,11 +51,11 @@ def with_captions(units: Sequence[Unit], ledger: pd.DataFrame) -> list[Unit]:
 
 
 class Candidates:
-    """The candidates folder. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
+    """Images and ledger. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
-        self._segments = SegmentFolder(paths.candidates, SCHEMA, repeated=("provenance", "block_id"))
+        self.segments = SegmentFolder(paths.ledger, SCHEMA, repeated=("provenance", "block_id"))
 
     def commit(self, work: Work, *, provenance: Mapping[str, Any]) -> None:
         """Write the block's tar, then its rows. See ``RunStore.commit_candidates``."""
@@ -95,7 +100,7 @@ class Candidates:
         A unit that stands in several segments (it failed once and was made later, or a block was cut after a crash)
         counts once: ``made`` before ``failed``, then the first segment by name.
         """
-        frame: pd.DataFrame = self._segments.table().to_pandas()
+        frame: pd.DataFrame = self.segments.table().to_pandas()
         frame = frame.sort_values(["status", "segment"], ascending=[False, True], kind="stable")  # "made" > "failed"
         return frame.drop_duplicates("unit_id").set_index("unit_id")
 
@@ -137,6 +142,6 @@ class Candidates:
         images = dict(zip(ROLES, read_extents(path, extents), strict=True))
         for role, data in images.items():
             if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]:
-                raise StoreError(f"{path}: the {role} image of unit {unit_id} is damaged; delete this file and "
-                                 f"{self._paths.candidate_rows(row['block_id']).name}, then run the same command again")
+                raise StoreError(f"{path}: the {role} image of unit {unit_id} is damaged; delete this file, "
+                                 "then run the same command again")
         return {str(role): data for role, data in images.items()}

@@ -26,8 +26,13 @@ class RunPaths:
 
     @property
     def candidates(self) -> Path:
-        """Folder of candidate segments."""
+        """Folder of the candidates' images."""
         return self.root / "candidates"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the candidates' rows: apart from the images, so that listing it stays cheap."""
+        return self.root / "ledger"
 
     @property
     def all_scores(self) -> Path:
@@ -59,8 +64,8 @@ class RunPaths:
         return self.candidates / f"seg-{block_id}.tar"
 
     def candidate_rows(self, block_id: str) -> Path:
-        """Ledger rows of one candidate segment; its existence is the commit."""
-        return self.candidates / f"seg-{block_id}.parquet"
+        """Ledger rows of one candidate segment, until they are folded; beside a tar their existence is the commit."""
+        return self.ledger / f"seg-{block_id}.parquet"
 
     def scores(self, scorer: str, fingerprint: str) -> Path:
         """Folder of one scorer at one fingerprint (of its config and model)."""

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from curate.records import Unit
+from curate.unit_columns import batches
 from curate.seal import RuleConfig, broken_units, decide
 from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.look_alikes import LookAlikes, near_pairs
@@ -131,8 +133,8 @@ def test_pairs_by_blocks_are_those_of_all_against_all(max_distance: int) -> None
 
 def leaking_units(units: list[Unit], bits: dict[str, int], *, max_distance: int = 0) -> set[str]:
     ids = [unit.unit_id for unit in units]
-    facts = facts_of(units, pd.DataFrame(columns=["status", "stage", "reason"]),
-                     ScoreTable(pd.DataFrame(index=ids), {}, {}, {}))
+    facts = facts_of(pa.Table.from_batches(batches(units)), pd.DataFrame(columns=["status", "stage", "reason"]),
+                     ScoreTable(pd.DataFrame(index=range(len(ids))), {}, {}, {}))
     hashes, hashed = np.array([bits.get(u, 0) for u in ids], dtype=np.uint64), np.array([u in bits for u in ids])
     alike = LookAlikes(hashes, max_distance, among=hashed) if bits else None
     leaks = leaking(facts.subjects, facts.val, np.ones(len(ids), dtype=bool), alike, hashed)

@@ -57,7 +57,7 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: 
     """Seal a run again, with the rules and near-duplicate setting of another file if given, and of the units in a list
     only."""
     store = RunStore.open(folder)
-    selected = read_ids(ids, (unit.unit_id for unit in store.units())) if ids else None
+    selected = read_ids(ids, store.plan.table(["unit_id"]).column(0).to_pylist()) if ids else None
     values = dict(store.info["config"])
     if rules is not None:
         given, lines = load_yaml(rules)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import StoreError
 from curate.files import write_atomic
 from curate.interfaces import ROLES
-from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Unit, Work, captioned
+from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Work
 from curate.seeds import digest
 from curate.store.layout import RunPaths
 from curate.store.segments import SegmentFolder
@@ -44,10 +45,17 @@ def captions_in(row: Mapping[Any, Any]) -> dict[CaptionField, str]:
     return {name: text for name in CAPTION_FIELDS if isinstance(text := row.get(name), str) and text}
 
 
-def with_captions(units: Sequence[Unit], ledger: pd.DataFrame) -> list[Unit]:
+def with_captions(plan: pa.Table, ledger: pd.DataFrame) -> pa.Table:
     """The units of a plan with what a captioner wrote for them, as the ledger has it."""
-    written = ledger[list(CAPTION_FIELDS)].dropna(how="all").to_dict("index")
-    return [captioned(unit, captions_in(written[unit.unit_id])) if unit.unit_id in written else unit for unit in units]
+    written = ledger[list(CAPTION_FIELDS)].dropna(how="all")
+    if not len(written):
+        return plan
+    for name in CAPTION_FIELDS:
+        given, found = plan.column(name), written[name].reindex(plan.column("unit_id").to_pandas())
+        text = pa.array(found.fillna("").to_numpy(dtype=object), pa.string())
+        column = pc.if_else(pc.equal(given, ""), text, given)
+        plan = plan.set_column(plan.schema.get_field_index(name), name, column)
+    return plan
 
 
 class Candidates:

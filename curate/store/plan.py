@@ -131,6 +131,11 @@ class PlanFile:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def check(self) -> None:
+        """Read all of it. Raises StoreError where that is not possible."""
+        for _ in self.tables():
+            pass
+
     @property
     def num_blocks(self) -> int:
         """The last may be smaller than the others."""

@@ -37,8 +37,8 @@ from curate.records import ExpertCall
 from curate.seeds import digest
 from curate.store import RunStore
 from curate.store.candidates import SCHEMA
+from curate.store.folding import FOLD, GROUP_ROWS
 from curate.store.plan import PlanFile
-from curate.store.segments import FOLD, GROUP_ROWS
 from curate.store.tables import WRITING
 
 FOLDED = SCHEMA.append(pa.field("segment", pa.string()))

@@ -1,12 +1,13 @@
-"""Hashes as numbers: hex text to bytes and back by whole arrays, and looking up 128-bit ids without a Python object each.
+"""Hashes as numbers: hex text to bytes and back by whole arrays, and 128-bit ids looked up without objects.
 
-Ten million ids as Python strings are 0.8 GB and a dict of them twice that; as two sorted uint64 columns they are 160 MB.
+Ten million ids as Python strings are 0.8 GB and a dict of them as much again; as two sorted uint64 columns 160 MB.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ ID_BYTES = 16
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-def characters(texts: pa.Array) -> tuple[npt.NDArray[np.integer], Raw]:
+def characters(texts: pa.Array) -> tuple[npt.NDArray[Any], Raw]:
     """Offsets (N + 1,) and UTF-8 bytes of a string column without nulls; the first offset may be above 0."""
     wide = pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type)
     _, offsets, data = texts.buffers()
@@ -39,7 +40,7 @@ def unhex(texts: pa.Array, size: int) -> Raw:
     offsets, data = characters(texts)
     if np.any(np.diff(offsets) != 2 * size):
         raise ValueError(f"not {2 * size} hex digits")
-    digits = _NIBBLES[data[offsets[0]:offsets[-1]]].reshape(-1, 2 * size)
+    digits: Raw = _NIBBLES[data[offsets[0]:offsets[-1]]].reshape(-1, 2 * size)
     if np.any(digits == 255):
         raise ValueError("not hex digits")
     raw: Raw = digits[:, 0::2] << 4 | digits[:, 1::2]
@@ -59,9 +60,9 @@ def id_bytes(ids: pa.Array) -> Raw:
     try:
         return unhex(ids, ID_BYTES)
     except ValueError:
-        raw = [bytes.fromhex(one) if _ID.fullmatch(one) else hashlib.blake2b(one.encode(), digest_size=ID_BYTES).digest()
-               for one in ids.to_pylist()]
-        return np.frombuffer(b"".join(raw), dtype=np.uint8).reshape(-1, ID_BYTES)
+        raw = b"".join(bytes.fromhex(one) if _ID.fullmatch(one) else hashlib.blake2b(
+            one.encode(), digest_size=ID_BYTES).digest() for one in ids.to_pylist())
+        return np.frombuffer(raw, dtype=np.uint8).reshape(-1, ID_BYTES)
 
 
 def words_of(raw: Raw) -> tuple[Words, Words]:

@@ -100,7 +100,8 @@ class UnitColumns(Sequence[Unit]):
             "unit_id": to_hex(self.ids[start:stop]), "index": pa.array(np.arange(start, stop, dtype=np.int64)),
             "recipe": pa.repeat(self.recipe, n), "layout": self.layouts.text(start, stop),
             "side": self.sides.text(start, stop)}
-        for part, words, subject in ((self.target, "caption", "subject"), (self.other, "style_caption", "style_subject")):
+        for part, words, subject in ((self.target, "caption", "subject"),
+                                     (self.other, "style_caption", "style_subject")):
             at = part.places[start:stop]
             own[subject] = part.items.at("subject", at)
             caption = part.items.at("caption", at)
@@ -115,8 +116,8 @@ def _inputs(parts: Sequence[Part], start: int, stop: int) -> pa.Array:
     n, k = stop - start, len(parts)
     mixed = pa.array(np.arange(n * k, dtype=np.int64).reshape(k, n).T.ravel())
     columns = [pa.concat_arrays([pa.repeat(str(part.role), n) for part in parts]).take(mixed)]
-    for name in ITEM_FIELDS:
-        columns.append(pa.concat_arrays([part.items.at(name, part.places[start:stop]) for part in parts]).take(mixed))
+    columns += [pa.concat_arrays([part.items.at(name, part.places[start:stop]) for part in parts]).take(mixed)
+                for name in ITEM_FIELDS]
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(k))
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(_ITEM)))
 

@@ -11,12 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from curate.records import Unit
-from curate.unit_columns import batches
 from curate.seal import RuleConfig, broken_units, decide
 from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.look_alikes import LookAlikes, near_pairs
 from curate.seal.near_duplicates import find_twins
 from curate.seal.split import leaking
+from curate.unit_columns import batches
 from tests.runs import item, make_units
 
 

@@ -116,7 +116,8 @@ def test_repeated_commit_is_the_same_write(tmp_path: Path) -> None:
     store.commit_candidates(make_work(block))
     assert tar.read_bytes() == first and store.paths.candidate_rows(block.block_id).read_bytes() == rows
     assert len(store.ledger()) == 4
-    assert [p.suffix for folder in ("candidates", "ledger") for p in (tmp_path / folder).iterdir()] == [".tar", ".parquet"]
+    folders = (store.paths.candidates, store.paths.ledger)
+    assert [path.suffix for folder in folders for path in folder.iterdir()] == [".tar", ".parquet"]
 
 
 def test_incomplete_work_and_foreign_block_ids_are_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from curate.engine.steps import Step, step_resources
 from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.store import RunStore
-from curate.store.segments import FOLD
+from curate.store.folding import FOLD
 
 Bools = npt.NDArray[np.bool_]
 

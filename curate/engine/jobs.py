@@ -124,8 +124,7 @@ class Jobs:
         needed = frozenset[str]().union(*score.values())
         places = {name: first + i for i, name in enumerate(names) if name in needed}
         rows = {name: self._standing.row(place, name) for name, place in places.items()}
-        known = {step: {name: _values(frame.loc[place]) for name, place in places.items() if place in frame.index}
-                 for step, frame in self._known.items()}
+        known = {step: _values(frame, places) for step, frame in self._known.items()}
         return Job(block, make, score, rows, known, Work(block, images={name: {} for name in names if name in make}))
 
 
@@ -144,8 +143,12 @@ def to_skip(step: ScoreStep, unit_ids: set[str], units: Mapping[str, Unit], know
     return set(frame.index[step.skip(frame)])
 
 
-def _values(row: pd.Series[Any]) -> Values:
-    return {str(column): value for column, value in row.items() if value is not pd.NA and value == value}
+def _values(frame: pd.DataFrame, places: Mapping[str, int]) -> dict[str, Values]:
+    """Unit id -> numbers of the units that have any."""
+    there = {name: place for name, place in places.items() if place in frame.index}
+    rows = frame.loc[list(there.values())].to_dict("records")
+    return {name: values for name, row in zip(there, rows, strict=True)
+            if (values := {str(column): value for column, value in row.items() if not pd.isna(value)})}
 
 
 def _known(store: RunStore, scorers: Sequence[ScoreStep], missing: Mapping[str, Bools]) -> dict[str, pd.DataFrame]:

@@ -59,7 +59,8 @@ class _Half:
             here = np.array([side == side_of(identity(item), seed=settings.seed, val_fraction=settings.val_fraction)
                              for item in items], dtype=bool)
             order = item_order(items, settings.seed, what)
-            return order[here[order]].astype(np.int32)
+            places: Rows = order[here[order]].astype(np.int32)
+            return places
 
         self.seed, self.layouts, self.ids = settings.seed, Layouts(settings), UnitIds(settings)
         self.content_places, self.style_places = mine(contents, "content"), mine(styles, "style")

@@ -76,7 +76,8 @@ class _Drawing:
             self.taken.append(np.empty(n, dtype=np.int32))
             for number, chunk in enumerate(self._chunks()):
                 if draw == 0:
-                    banned.append([self.pools[c].banned(item) for c, item in zip(chunk.corners, chunk.items, strict=True)])
+                    targets = zip(chunk.corners, chunk.items, strict=True)
+                    banned.append([self.pools[corner].banned(item) for corner, item in targets])
                 self._draw(chunk, draw, banned[number])
                 here = slice(chunk.start, chunk.start + len(chunk.items))
                 rows = [self.members[c][i] for c, i in zip(chunk.corners, self.taken[draw][here].tolist(), strict=True)]

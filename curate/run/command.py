@@ -35,6 +35,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     if dry_run:
         return 0
     opened = open_run(plan)
+    del plan  # its columns: from here on it is read from its file
     if opened.note:
         say(opened.note)
     goal = Goal(opened.store, config, make_stages(config))

@@ -117,8 +117,8 @@ def _builder(store: RunStore, plan: pa.Table, ids: pd.Index[Any], ledger: pd.Dat
                for name, column in scores.frame.items()}
 
     def build(unit_id: str) -> Members:
-        place = int(ids.get_loc(unit_id))
-        row = {str(name): value for name, value in ledger.loc[unit_id].items()}
+        place = int(ids.get_indexer([unit_id])[0])
+        row: dict[str, Any] = {str(name): value for name, value in ledger.loc[unit_id].items()}
         found = {name: column[place] for name, column in numbers.items()}
         try:
             images = store.read_images(unit_id, row)

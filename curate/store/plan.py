@@ -25,11 +25,11 @@ from curate.errors import StoreError
 from curate.files import writing
 from curate.keys import KeyIndex, Raw, characters, id_bytes
 from curate.records import Block, SourceItem, Unit
+from curate.seeds import digest
 from curate.store.blocks import make_block
 from curate.store.tables import WRITING, open_parquet
 from curate.unit_columns import SCHEMA as UNITS
 from curate.unit_columns import UNIT_FIELDS, batches, units_of
-from curate.seeds import digest
 
 SCHEMA = pa.schema([*(UNITS.field(name) for name in UNIT_FIELDS), ("block", pa.int64()), ("block_id", pa.string()),
                     UNITS.field("inputs")])
@@ -42,7 +42,7 @@ def plan_digest(units: Sequence[Unit], block_size: int) -> str:
     h = _begun(block_size)
     for batch in batches(units, block_size):
         _hash(h, batch.columns)
-    return h.hexdigest()
+    return str(h.hexdigest())
 
 
 def write_plan(path: Path, units: Sequence[Unit], block_size: int) -> str:
@@ -65,7 +65,7 @@ def write_plan(path: Path, units: Sequence[Unit], block_size: int) -> str:
             row += batch.num_rows
         if ids and (place := KeyIndex(np.concatenate(ids)).twice) is not None:
             raise StoreError(f"plan: unit {units[place].unit_id} is planned twice")
-    return h.hexdigest()
+    return str(h.hexdigest())
 
 
 def _check(batch: pa.RecordBatch, first: int) -> None:
@@ -205,5 +205,6 @@ class PlanFile:
         table = self.table(["unit_id", "inputs"]).combine_chunks()
         lists = table.column("inputs").combine_chunks()
         items = lists.flatten()
+        ids = table.column("unit_id").take(lists.value_parent_indices()).to_pandas()
         fields = {name: items.field(name).to_pandas() for name in ("role", "source", "uri")}
-        return pd.DataFrame({"unit_id": table.column("unit_id").take(lists.value_parent_indices()).to_pandas(), **fields})
+        return pd.DataFrame({"unit_id": ids, **fields})

@@ -19,10 +19,11 @@ from curate.records import Block, Failure, Unit, Work
 from curate.store.attempts import Attempts
 from curate.store.blocks import make_block, make_blocks
 from curate.store.candidates import Candidates
+from curate.store.folding import FOLD, fold
 from curate.store.layout import RunPaths, sweep_temporary
 from curate.store.plan import PlanFile, plan_digest, write_plan
 from curate.store.scores import Scores
-from curate.store.segments import FOLD, SegmentFolder
+from curate.store.segments import SegmentFolder
 from curate.store.standing import Standing
 
 FORMAT = 2
@@ -145,9 +146,9 @@ class RunStore:
     def fold(self, scorers: Iterable[tuple[str, str]], *, least: int = FOLD) -> None:
         """Fold the small segments of ledger and ``scorers`` (name, fingerprint) where there are ``least`` of them. For
         one process at a time: the driver."""
-        self._candidates.segments.fold(least=least)
+        fold(self._candidates.segments, least=least)
         for name, fingerprint in scorers:
-            self._scores_of(name, fingerprint).segments.fold(least=least)
+            fold(self._scores_of(name, fingerprint).segments, least=least)
 
     def score_segments(self, scorer: str, fingerprint: str) -> SegmentFolder:
         """The rows of a scorer, to be read in pieces."""

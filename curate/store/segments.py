@@ -1,12 +1,8 @@
-"""A folder of committed rows: small segments as workers write them, folded into larger files by the driver.
+"""A folder of committed rows: small segments as workers write them, and the larger files that they are folded into.
 
-``seg-<hash>.parquet`` is one commit. ``rows-<first>-<last>.parquet`` holds the rows of many; folding number n makes
-``rows-n-n`` of all small segments, and ``FAN`` files of equal span become one of ``FAN`` times the span. So a million
-rows are some twenty files and a thousand small ones at most, and every row is written three or four times in all.
-
-Nothing is lost or counted twice when a fold dies: the new file takes its name whole, then the old ones are removed. A
-reader that finds both takes each segment from the newest file that has it (a small segment is newer than any rows file,
-a higher number newer than a lower), and passes over a rows file whose span lies within another's.
+``seg-<hash>.parquet`` is one commit. ``rows-<first>-<last>.parquet`` holds the rows of many (``store.folding``). A
+reader that finds a segment in several files takes it from the newest: a small segment is newer than any rows file, a
+higher number newer than a lower one. A rows file whose span lies within another's is passed over.
 
 Reading a small segment costs about 0.5 ms.
 """
@@ -25,17 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import StoreError
-from curate.files import is_remote, list_files, remove_files, writing
+from curate.files import is_remote, list_files
 from curate.keys import KeyIndex, id_bytes
-from curate.store.tables import WRITING, open_parquet, read_table, write_table
+from curate.store.tables import open_parquet, read_table
 
-FOLD = 1024
-"""Small segments that are folded at once: they are in memory then."""
-FAN = 16
-SPANS = (1, 16)
-"""Spans of which ``FAN`` files become one; the largest files have 256 times ``FOLD`` segments."""
-GROUP_ROWS = 8192
-"""Of a rows file: what reading one row costs, and what a fold of large files holds."""
 JOINED = 1000
 """Segments that are joined at once when a folder is read."""
 THREADS = 32
@@ -81,8 +70,6 @@ class SegmentFolder:
         self._table = self._empty
         self._seen: dict[str, Stamp] = {}
 
-    # reading everything ------------------------------------------------------------------------------------------
-
     def table(self) -> pa.Table:
         """All rows, in the order of segment names; kept, so that a later call reads only new small segments. Columns
         that a segment lacks are null."""
@@ -112,8 +99,6 @@ class SegmentFolder:
                 table = table.set_column(at, name, table.column(name).combine_chunks().dictionary_encode())
         return table
 
-    # reading piece by piece --------------------------------------------------------------------------------------
-
     def scan(self, there: Listing, columns: Sequence[str] | None = None) -> Iterator[tuple[Place | None, pa.Table]]:
         """Rows in pieces, newest file first, without those that a newer file replaces.
 
@@ -139,7 +124,7 @@ class SegmentFolder:
     def _segments_in(file: pq.ParquetFile) -> KeyIndex:
         stems = [file.read_row_group(group, columns=[SEGMENT], use_threads=False).column(0).unique()
                  for group in range(file.num_row_groups)]
-        texts = pa.concat_arrays([stem.cast(pa.string()) for stem in stems]).unique() if stems else pa.array([], pa.string())
+        texts = pa.concat_arrays([pa.array([], pa.string()), *(stem.cast(pa.string()) for stem in stems)]).unique()
         return KeyIndex(id_bytes(pc.utf8_slice_codeunits(texts, len("seg-"))))
 
     def read(self, place: Place) -> pa.Table:
@@ -158,9 +143,9 @@ class SegmentFolder:
                 parts = list(pool.map(read_table, paths))
         else:
             parts = [read_table(path) for path in paths]
-        stems = [pa.repeat(name.removesuffix(".parquet"), part.num_rows) for name, part in zip(names, parts, strict=True)]
-        return pa.concat_tables([part.append_column(SEGMENT, stem) for part, stem in zip(parts, stems, strict=True)],
-                                promote_options="permissive")
+        named = [part.append_column(SEGMENT, pa.repeat(name.removesuffix(".parquet"), part.num_rows))
+                 for name, part in zip(names, parts, strict=True)]
+        return pa.concat_tables(named, promote_options="permissive")
 
     def look(self) -> Listing:
         """Look at the folder. Raises StoreError."""
@@ -169,51 +154,11 @@ class SegmentFolder:
         except OSError as error:
             raise StoreError(f"{self.folder}: cannot be listed: {error.strerror or error}") from error
         small = sorted(name for name in files if name.startswith("seg-") and name.endswith(".parquet"))
-        spans = {name: _span(name) for name in files if _ROWS.fullmatch(name)}
+        spans = {name: span_of(name) for name in files if _ROWS.fullmatch(name)}
         stale = [name for name, (a, b) in spans.items()
                  if any(c <= a and b <= d and (c, d) != (a, b) for c, d in spans.values())]
         rows = sorted((name for name in spans if name not in stale), key=lambda name: -spans[name][0])
         return Listing({name: files[name] for name in small}, rows, stale, files)
-
-    # folding -----------------------------------------------------------------------------------------------------
-
-    def fold(self, *, least: int = FOLD) -> None:
-        """Fold small segments if there are at least so many, and rows files where enough are alike.
-
-        Only one process at a time may do this (the driver); others may read, and commit other segments.
-        """
-        there = self.look()
-        if len(there.small) >= least:
-            remove_files(self.folder, there.stale)
-            names = list(there.small)
-            last = max((_span(name)[1] for name in there.rows), default=0)
-            for number, at in enumerate(range(0, len(names), FOLD), last + 1):
-                part = names[at:at + FOLD]
-                write_table(self.folder / _name(number, number), self.join(part))
-                now = list_files(self.folder)  # one that was written again since it was read stays
-                remove_files(self.folder, [name for name in part if now.get(name) == there.small[name]])
-        for span in SPANS:
-            self._merge(span)
-
-    def _merge(self, span: int) -> None:
-        while True:
-            there = self.look()
-            alike = [name for name in there.rows if _span(name)[1] - _span(name)[0] + 1 == span]
-            if len(alike) < FAN:
-                return
-            oldest = alike[-FAN:]
-            name = _name(_span(oldest[-1])[0], _span(oldest[0])[1])
-            schemas = []
-            for part in oldest:
-                with open_parquet(self.folder / part) as file:
-                    schemas.append(file.schema_arrow)
-            schema = pa.unify_schemas(schemas, promote_options="permissive")
-            only = Listing({}, oldest, [], {})
-            with writing(self.folder / name) as file, pq.ParquetWriter(file, schema, **WRITING) as writer:
-                for _, table in self.scan(only):
-                    whole = pa.concat_tables([schema.empty_table(), _plain(table)], promote_options="permissive")
-                    writer.write_table(whole.select(schema.names).cast(schema), row_group_size=GROUP_ROWS)
-            remove_files(self.folder, oldest)
 
 
 def _again(read: Callable[[], pa.Table], tries: int = 3) -> pa.Table:
@@ -227,14 +172,11 @@ def _again(read: Callable[[], pa.Table], tries: int = 3) -> pa.Table:
     raise AssertionError
 
 
-def _span(name: str) -> tuple[int, int]:
+def span_of(name: str) -> tuple[int, int]:
+    """First and last number of a rows file."""
     match = _ROWS.fullmatch(name)
     assert match is not None
     return int(match[1]), int(match[2])
-
-
-def _name(first: int, last: int) -> str:
-    return f"rows-{first:06d}-{last:06d}.parquet"
 
 
 def _hashes(names: Sequence[str]) -> pa.Array:
@@ -250,9 +192,3 @@ def _without(table: pa.Table, newer: Sequence[KeyIndex]) -> pa.Table:
     if not replaced.any():
         return table
     return table.filter(pa.array(~replaced[column.indices.to_numpy()]))
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Dictionaries as texts."""
-    types = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
-    return table.cast(pa.schema(types))

@@ -42,7 +42,7 @@ class Standing:
         self._place_of = np.full(len(plan), -1, dtype=np.int32)
         self._rows = lru_cache(maxsize=CACHED)(self._read)
         tars = KeyIndex(id_bytes(_hashes(list_names(paths.candidates, ".tar"))))
-        for places, table in _placed(segments, self.listing, ["unit_id", "status"]):
+        for places, table in _placed(segments, self.listing):
             self._note(places, table, tars)
 
     @property
@@ -85,7 +85,7 @@ class Standing:
         self._rows.cache_clear()
         self._places = []
         self.listing = self._segments.look()
-        for places, table in _placed(self._segments, self.listing, ["unit_id", "status"]):
+        for places, table in _placed(self._segments, self.listing):
             numbers = self.plan.index.find(id_bytes(_flat(table, "unit_id")))
             made = np.asarray(pc.equal(_flat(table, "status"), "made"))
             first = len(self._places)
@@ -137,10 +137,11 @@ def numbers_of(plan: PlanFile, segments: SegmentFolder, wanted: Ints) -> pd.Data
                          for name, mine in values.items()}, index=wanted)
 
 
-def _placed(segments: SegmentFolder, there: Listing, columns: Sequence[str]) -> Iterator[tuple[list[Place], pa.Table]]:
-    for place, table in segments.scan(there, columns):
-        yield ([Place(f"{stem}.parquet", 0) for stem in table.column(SEGMENT).to_pylist()] if place is None else [place],
-               table)
+def _placed(segments: SegmentFolder, there: Listing) -> Iterator[tuple[list[Place], pa.Table]]:
+    """Ids and status in pieces, and where each piece lies: one place, or one for each row."""
+    for place, table in segments.scan(there, ["unit_id", "status"]):
+        stems = [] if place else table.column(SEGMENT).to_pylist()
+        yield [place] if place else [Place(f"{stem}.parquet", 0) for stem in stems], table
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[bool, str]:

@@ -208,11 +208,6 @@ class RunStore:
         self._scores_of(scorer, fingerprint).commit(block, rows, failures or {})
         self._attempts.clear(block.block_id, *rows, *(failures or {}), stage=scorer)
 
-    def scored(self, scorer: str, fingerprint: str, *, include_failed: bool = True) -> set[str]:
-        """Unit ids this scorer has seen at this fingerprint; those with an error too unless told."""
-        frame = self.scores(scorer, fingerprint)
-        return set(frame.index if include_failed else frame.index[frame["error"] == ""])
-
     def scores(self, scorer: str, fingerprint: str) -> pd.DataFrame:
         """All numbers of a scorer, indexed by unit_id: float32 columns, Int64 for hashes, ``error`` ("" if none)."""
         return self._scores_of(scorer, fingerprint).frame()

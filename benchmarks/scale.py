@@ -1,10 +1,11 @@
-"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume [--units N]`.
+"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume|seal [--units N]`.
 
 busy    experts that sleep as measured ones compute, `--replicas` workers on `--nodes` virtual Ray nodes: the part of
         the time in which they sleep, between the first and the last tenth of the blocks
 plan    items -> units -> plan file: seconds and peak memory of this process
 resume  a run that was cut at 99 %, its ledger folded as a run leaves it (`--small`: as if nothing was ever folded):
         seconds and peak memory until the driver has its first jobs
+seal    the same run sealed with nothing selected: plan, ledger, verdicts and index of all units, but no image encoded
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from curate.item_columns import ItemColumns
 from curate.keys import to_hex
 from curate.planning import FromStylizedConfig, build_units
 from curate.records import ExpertCall
+from curate.seal import seal
 from curate.seeds import digest
 from curate.store import RunStore
 from curate.store.candidates import SCHEMA
@@ -47,7 +49,7 @@ Result = TypeVar("Result")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("busy", "plan", "resume"))
+    parser.add_argument("what", choices=("busy", "plan", "resume", "seal"))
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--small", action="store_true")
@@ -60,8 +62,10 @@ def main() -> None:
             busy(Path(folder) / "run", arguments)
         elif arguments.what == "plan":
             plan(Path(folder) / "run", arguments.units, arguments.block)
-        else:
+        elif arguments.what == "resume":
             resume(Path(folder) / "run", arguments.units, arguments.block, small=arguments.small)
+        else:
+            seal_none(Path(folder) / "run", arguments.units, arguments.block)
 
 
 def busy(root: Path, arguments: argparse.Namespace) -> None:
@@ -125,6 +129,17 @@ def resume(root: Path, num_units: int, block: int, *, small: bool) -> None:
     jobs = timed("find jobs", lambda: Jobs(store, [ReadInputs({}, size=SIZE_PX)]))
     made = timed("make the first 10,000 jobs", lambda: list(itertools.islice(jobs, 10_000)))
     print(f"  {len(jobs)} blocks are left, {len(made)} of them made")
+
+
+def seal_none(root: Path, num_units: int, block: int) -> None:
+    """All that sealing holds of every unit."""
+    maker = multiprocessing.get_context("spawn").Process(target=commit_most, args=(root, num_units, block, False))
+    maker.start()
+    maker.join()
+    print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
+    store = RunStore.open(root)
+    timed("seal", lambda: seal(store, selected=frozenset()))
+    print(f"  index: {(root / 'shards' / 'index.parquet').stat().st_size / 1e6:.0f} MB")
 
 
 def commit_most(root: Path, num_units: int, block: int, small: bool) -> None:

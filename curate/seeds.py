@@ -22,8 +22,8 @@ class Digests:
             self._begun.update(_prefixed(part))
 
     def __call__(self, part: str | bytes) -> bytes:
-        h = self._begun.copy()
-        h.update(_prefixed(part))
+        h, raw = self._begun.copy(), part.encode() if isinstance(part, str) else part
+        h.update(len(raw).to_bytes(8, "little") + raw)
         return h.digest()
 
 

@@ -79,17 +79,14 @@ def _terms(plan: pa.Table, role: str) -> dict[str, pa.Array]:
 
 def check_accounting(plan: pa.Table, index: pa.Table, written: int) -> None:
     """planned = kept + rejected + failed + pending, each unit once, and every kept one in a shard; else StoreError."""
-    ids = index.column("unit_id").to_pylist()
-    statuses = index.column("status").to_pylist()
-    shards = index.column("shard").to_pylist()
-    planned = plan.num_rows
-    if not index.column("unit_id").equals(plan.column("unit_id")) or pc.count_distinct(
-            index.column("unit_id")).as_py() != planned:
+    ids, statuses, planned = index.column("unit_id"), index.column("status"), plan.num_rows
+    if not ids.equals(plan.column("unit_id")) or pc.count_distinct(ids).as_py() != planned:
         raise StoreError(f"accounting: the index has {len(ids)} units that are not the {planned} planned ones")
-    counts = {status: statuses.count(status) for status in STATUSES}
+    found = {row["values"]: row["counts"] for row in pc.value_counts(statuses).to_pylist()}
+    counts = {status: found.get(status, 0) for status in STATUSES}
     if sum(counts.values()) != planned:
         raise StoreError(f"accounting: {planned} planned, but {counts} adds up to {sum(counts.values())}")
-    lost = [u for u, status, shard in zip(ids, statuses, shards, strict=True) if (status == "kept") != bool(shard)]
-    if lost or counts["kept"] != written:
+    lost = ids.filter(pc.not_equal(pc.equal(statuses, "kept"), pc.not_equal(index.column("shard"), "")))
+    if len(lost) or counts["kept"] != written:
         raise StoreError(f"accounting: {counts['kept']} kept, {written} written; {len(lost)} units in one but not the "
-                         f"other{', as ' + lost[0] if lost else ''}")
+                         f"other{f', as {lost[0]}' if len(lost) else ''}")

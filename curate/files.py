@@ -79,15 +79,15 @@ def list_files(folder: Path) -> dict[str, tuple[str, int]]:
         return {}
 
 
-def list_names(folder: Path, ending: str) -> list[str]:
+def list_names(folder: Path, ending: str) -> Iterator[str]:
     """Names of the files in a folder that end so, without looking at the files. Raises OSError."""
     if is_remote(folder):
-        return [name for name in list_files(folder) if name.endswith(ending)]
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.name.endswith(ending)]
-    except FileNotFoundError:
-        return []
+        yield from (name for name in list_files(folder) if name.endswith(ending))
+        return
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(ending):
+                yield entry.name
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:

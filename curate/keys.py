@@ -43,7 +43,7 @@ def unhex(texts: pa.Array, size: int) -> Raw:
     digits: Raw = _NIBBLES[data[offsets[0]:offsets[-1]]].reshape(-1, 2 * size)
     if np.any(digits == 255):
         raise ValueError("not hex digits")
-    raw: Raw = digits[:, 0::2] << 4 | digits[:, 1::2]
+    raw: Raw = (digits[:, 0::2] << np.uint8(4)) | digits[:, 1::2]
     return raw
 
 

@@ -125,8 +125,9 @@ class Jobs:
                  if (found := frozenset(name for i, name in enumerate(names) if mask[first + i]))}
         needed = frozenset[str]().union(*score.values())
         places = {name: first + i for i, name in enumerate(names) if name in needed}
-        rows = {name: {column: value for column, value in self._standing.row(place, name).items() if column not in LONG}
-                for name, place in places.items()}
+        rows: dict[str, Mapping[str, Any]] = {
+            name: {column: value for column, value in self._standing.row(place, name).items() if column not in LONG}
+            for name, place in places.items()}
         known = {step: _values(frame, places) for step, frame in self._known.items()}
         return Job(block, make, score, rows, known, Work(block, images={name: {} for name in names if name in make}))
 

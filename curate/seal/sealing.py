@@ -117,7 +117,7 @@ def _builder(store: RunStore, plan: pa.Table, ids: pd.Index[Any], ledger: pd.Dat
                for name, column in scores.frame.items()}
 
     def build(unit_id: str) -> Members:
-        place = int(ids.get_indexer([unit_id])[0])
+        place = int(ids.get_indexer(pd.Index([unit_id]))[0])
         row: dict[str, Any] = {str(name): value for name, value in ledger.loc[unit_id].items()}
         found = {name: column[place] for name, column in numbers.items()}
         try:

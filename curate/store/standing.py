@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ import pyarrow.compute as pc
 
 from curate.errors import StoreError
 from curate.files import list_names
-from curate.keys import Ints, KeyIndex, id_bytes
+from curate.keys import ID_BYTES, Ints, KeyIndex, id_bytes
 from curate.store.layout import RunPaths
 from curate.store.plan import PlanFile
 from curate.store.segments import SEGMENT, Listing, Place, SegmentFolder
+from curate.unit_columns import CHUNK
 
 NOTHING, FAILED, MADE = 0, 1, 2
 States = npt.NDArray[np.uint8]
@@ -41,7 +43,7 @@ class Standing:
         self._places: list[Place] = []
         self._place_of = np.full(len(plan), -1, dtype=np.int32)
         self._rows = lru_cache(maxsize=CACHED)(self._read)
-        tars = KeyIndex(id_bytes(_hashes(list_names(paths.candidates, ".tar"))))
+        tars = _tars(paths)
         for places, table in _placed(segments, self.listing):
             self._note(places, table, tars)
 
@@ -159,5 +161,9 @@ def _stems(texts: pa.Array) -> pa.Array:
     return pc.utf8_slice_codeunits(texts, len("seg-"))
 
 
-def _hashes(names: Sequence[str]) -> pa.Array:
-    return pa.array([name.removeprefix("seg-").removesuffix(".tar") for name in names], pa.string())
+def _tars(paths: RunPaths) -> KeyIndex:
+    """Of the ids in the names of all tars."""
+    names = (name.removeprefix("seg-").removesuffix(".tar") for name in list_names(paths.candidates, ".tar"))
+    parts = iter(lambda: list(islice(names, CHUNK)), [])
+    return KeyIndex(np.concatenate([np.zeros((0, ID_BYTES), dtype=np.uint8),
+                                    *(id_bytes(pa.array(part, pa.string())) for part in parts)]))

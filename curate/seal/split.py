@@ -51,7 +51,7 @@ def keys_of(plan: pa.Table) -> Ints:
             sums = {one["role"]: one["sha256"] for one in inputs}
             target = next((sums[role] for role in TARGETS if role in sums), unit_id)
             found.append((_number(source(target)), named(words, target), named(style_words, sums.get("subject", ""))))
-        parts.append(np.array(found, dtype=np.int64))
+        parts.append(np.array(found, dtype=np.int64).reshape(-1, 3))
     return np.concatenate(parts).T
 
 

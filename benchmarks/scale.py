@@ -1,16 +1,19 @@
-"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume [--units N]`.
+"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume|seal [--units N]`.
 
 busy    experts that sleep as measured ones compute, `--replicas` workers on `--nodes` virtual Ray nodes: the part of
         the time in which they sleep, between the first and the last tenth of the blocks
 plan    items -> units -> plan file: seconds and peak memory of this process
-resume  a run with all units committed, `--block` a segment: seconds and peak memory until the driver knows that nothing
-        is left
+resume  a run that was cut at 99 %, its ledger folded as a run leaves it (`--small`: as if nothing was ever folded):
+        seconds and peak memory until the driver has its first jobs
+seal    the same run sealed with nothing selected: plan, ledger, verdicts and index of all units, but no image encoded
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -18,26 +21,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from simulated import SIZE_PX, BlankSource, SleepExpert, sleeping_units, source_item
+from simulated import SIZE_PX, BlankSource, SleepExpert, sleeping_units, source_items
 
 from curate.config import ResourcesConfig
 from curate.engine import BlockReport, EngineConfig, ExpertStep, ReadInputs, Step, execute
-from curate.engine.jobs import find_jobs
+from curate.engine.jobs import Jobs
+from curate.interfaces import ROLES
+from curate.item_columns import ItemColumns
+from curate.keys import to_hex
 from curate.planning import FromStylizedConfig, build_units
-from curate.records import ExpertCall, Unit
+from curate.records import ExpertCall
+from curate.seal import seal
+from curate.seeds import digest
 from curate.store import RunStore
 from curate.store.candidates import SCHEMA
+from curate.store.folding import FOLD, GROUP_ROWS
+from curate.store.plan import PlanFile
+from curate.store.tables import WRITING
 
+FOLDED = SCHEMA.append(pa.field("segment", pa.string()))
 Result = TypeVar("Result")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("busy", "plan", "resume"))
+    parser.add_argument("what", choices=("busy", "plan", "resume", "seal"))
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--block", type=int, default=8)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--replicas", type=int, default=64)
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.5, help="of an image")
@@ -47,8 +62,10 @@ def main() -> None:
             busy(Path(folder) / "run", arguments)
         elif arguments.what == "plan":
             plan(Path(folder) / "run", arguments.units, arguments.block)
+        elif arguments.what == "resume":
+            resume(Path(folder) / "run", arguments.units, arguments.block, small=arguments.small)
         else:
-            resume(Path(folder) / "run", arguments.units, arguments.block)
+            seal_none(Path(folder) / "run", arguments.units, arguments.block)
 
 
 def busy(root: Path, arguments: argparse.Namespace) -> None:
@@ -87,54 +104,94 @@ def busy(root: Path, arguments: argparse.Namespace) -> None:
 
 
 def plan(root: Path, num_units: int, block: int) -> None:
-    """Two units a target, 400 subjects in the bank."""
-    print(f"{num_units} units")
-    targets = timed("items", lambda: [source_item("input", i) for i in range(num_units // 2)])
-    bank = [source_item("subjects", i) for i in range(400)]
-    items = {"input": targets, "subjects": bank}
+    """Two units a target, 400 subjects in the bank. Then the same again, as `curate run` does before it resumes."""
+    print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
     experts: dict[str, dict[str, object]] = {"stylize": {"kind": "a"}, "destylize": {"kind": "b"}}
+    targets = timed("items", lambda: ItemColumns.of(source_items("input", num_units // 2)))
+    items = {"input": targets, "subjects": ItemColumns.of(source_items("subjects", 400))}
     units = timed("build units", lambda: build_units(FromStylizedConfig(per_target=2), items=items, seed=0, size=512,
                                                      experts_identity=experts, val_fraction=0.1))
-    timed("write plan", lambda: RunStore.create(root, {}, units, block))
+    store = timed("write plan", lambda: RunStore.create(root, {}, units, block))
+    assert timed("compare with the plan that is there", lambda: store.holds(units, block))
+    print(f"  plan file: {(root / 'plan.parquet').stat().st_size / 1e6:.0f} MB")
 
 
-def resume(root: Path, num_units: int, block: int) -> None:
-    """Every block committed as one segment; the tars are not needed for it. Made in a process of its own."""
-    maker = multiprocessing.get_context("spawn").Process(target=commit_all, args=(root, num_units, block))
+def resume(root: Path, num_units: int, block: int, *, small: bool) -> None:
+    """All but the last hundredth of the blocks are committed. The run is made in a process of its own."""
+    maker = multiprocessing.get_context("spawn").Process(target=commit_most, args=(root, num_units, block, small))
     maker.start()
     maker.join()
-    print(f"{num_units} committed units, {-(-num_units // block)} segments; peak before {peak_mb():.0f} MB")
+    files = [path.name for path in (root / "ledger").iterdir()]
+    print(f"{num_units} units, ledger of {len(files)} files; imports {peak_mb():.0f} MB", flush=True)
     store = RunStore.open(root)
-    timed("read plan", store.units)
-    timed("read ledger", store.ledger)
-    left = timed("find jobs", lambda: find_jobs(store, [ReadInputs({}, size=SIZE_PX)]))
-    assert not left
+    timed("fold the ledger", lambda: store.fold([]))
+    timed("read plan and ledger", store.standing)
+    jobs = timed("find jobs", lambda: Jobs(store, [ReadInputs({}, size=SIZE_PX)]))
+    made = timed("make the first 10,000 jobs", lambda: list(itertools.islice(jobs, 10_000)))
+    print(f"  {len(jobs)} blocks are left, {len(made)} of them made")
 
 
-def commit_all(root: Path, num_units: int, block: int) -> None:
-    """The rows that commits would write, without their fsync."""
+def seal_none(root: Path, num_units: int, block: int) -> None:
+    """All that sealing holds of every unit."""
+    maker = multiprocessing.get_context("spawn").Process(target=commit_most, args=(root, num_units, block, False))
+    maker.start()
+    maker.join()
+    print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
+    store = RunStore.open(root)
+    timed("seal", lambda: seal(store, selected=frozenset()))
+    print(f"  index: {(root / 'shards' / 'index.parquet').stat().st_size / 1e6:.0f} MB")
+
+
+def commit_most(root: Path, num_units: int, block: int, small: bool) -> None:
+    """Tars (empty ones) and the rows that commits would write, as they are folded; or with ``small`` one file a block,
+    without fsync."""
     store = RunStore.create(root, {}, sleeping_units(num_units), block)
-    provenance = '{"experts": {"stylize": {' + ", ".join(f'"field {i}": "value {i}"' for i in range(20)) + "}}}"
     store.paths.candidates.mkdir()
-    for part in store.blocks():
-        pq.write_table(ledger_rows(part.block_id, part.units, provenance), store.paths.candidate_rows(part.block_id),
-                       compression="snappy", write_statistics=False)
+    store.paths.ledger.mkdir()
+    done = store.plan.num_blocks * 99 // 100 if store.plan.num_blocks > 1 else 1
+    number, at = 1, 0
+    while at < done:
+        span = 1 if small else next(span for span in (256, 16, 1) if (done - at) // FOLD >= span or span == 1)
+        name = f"rows-{number:06d}-{number + span - 1:06d}.parquet"
+        with pq.ParquetWriter(store.paths.ledger / name, FOLDED, **WRITING) as writer:
+            for start in range(at, min(at + span * FOLD, done), FOLD):
+                rows = ledger_rows(store.plan, start, min(start + FOLD, done))
+                writer.write_table(rows, row_group_size=GROUP_ROWS)
+                if small:
+                    for one in range(start, min(start + FOLD, done)):
+                        part = rows.slice((one - start) * block, block)
+                        pq.write_table(part.drop_columns(["segment"]), store.paths.ledger / (
+                            part.column("segment")[0].as_py() + ".parquet"), **WRITING)
+        if small:
+            (store.paths.ledger / name).unlink()
+        number, at = number + span, at + span * FOLD
 
 
-def ledger_rows(block_id: str, units: tuple[Unit, ...], provenance: str) -> pa.Table:
-    """As a commit writes them."""
-    fixed = {"block_id": block_id, "status": "made", "stage": "", "reason": "", "seconds": '{"stylize": 1.5}',
-             "provenance": provenance}
-    sums = {f"{role}_sha256": "0" * 64 for role in ("content", "style", "stylized")}
-    places = {f"{role}_{what}": 1 for role in ("content", "style", "stylized") for what in ("offset", "bytes")}
-    return pa.Table.from_pylist([{"unit_id": unit.unit_id, **fixed, **sums, **places} for unit in units], schema=SCHEMA)
+def ledger_rows(plan: PlanFile, first: int, last: int) -> pa.Table:
+    """As commits of some blocks write them, with the segment's name; and the tars."""
+    start, stop = first * plan.block_size, min(last * plan.block_size, len(plan))
+    ids = to_hex(plan.ids[start:stop])
+    texts = ids.to_pylist()
+    blocks = [digest(*texts[at:at + plan.block_size]) for at in range(0, len(texts), plan.block_size)]
+    for block_id in blocks:
+        os.close(os.open(plan.path.parent / "candidates" / f"seg-{block_id}.tar", os.O_CREAT))
+    of = pa.array([blocks[i // plan.block_size] for i in range(len(texts))])
+    rng = np.random.default_rng(first)
+    sums = {f"{role}_sha256": to_hex(rng.integers(0, 256, (len(texts), 32), dtype=np.uint8)) for role in ROLES}
+    places = {f"{role}_{what}": pa.repeat(1000, len(texts)) for role in ROLES for what in ("offset", "bytes")}
+    provenance = '{"experts": {"stylize": {' + ", ".join(f'"field {i}": "value {i}"' for i in range(20)) + "}}}"
+    same = {"status": "made", "stage": "", "reason": "", "seconds": '{"stylize": 1.5}', "provenance": provenance}
+    columns = {"unit_id": ids, "block_id": of, "segment": pc.binary_join_element_wise("seg", of, "-"), **sums, **places,
+               **{name: pa.repeat(text, len(texts)) for name, text in same.items()}}
+    return pa.table([columns.get(f.name, pa.nulls(len(texts), f.type)) for f in FOLDED], schema=FOLDED)
 
 
 def timed(name: str, work: Callable[[], Result]) -> Result:
     """Run, print seconds and the peak of the process so far."""
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     result = work()
-    print(f"  {name}: {time.perf_counter() - begun:.1f} s, peak {peak_mb():.0f} MB", flush=True)
+    print(f"  {name}: {time.perf_counter() - begun:.1f} s ({time.process_time() - cpu:.1f} s of CPU), peak "
+          f"{peak_mb():.0f} MB", flush=True)
     return result
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image
 
 from curate.config import ResourcesConfig, StageConfig, StrictModel
 from curate.interfaces import Expert, ExpertRequest
-from curate.records import SourceItem, Unit
-from curate.seeds import digest
+from curate.item_columns import ItemColumns
+from curate.records import SourceItem
+from curate.seeds import Digests
+from curate.unit_columns import Labels, Part, UnitColumns
 
 SIZE_PX = 64
 
@@ -57,9 +60,18 @@ def source_item(source: str, i: int) -> SourceItem:
                       subject=f"{source} {i}", style=f"style {i % 50}", licence="CC-BY-4.0", attribution="someone")
 
 
-def sleeping_units(n: int) -> list[Unit]:
+def source_items(source: str, n: int) -> Iterator[SourceItem]:
+    """As a scan of a folder yields them."""
+    return (source_item(source, i) for i in range(n))
+
+
+def sleeping_units(n: int) -> UnitColumns:
     """A plan whose inputs are all the blank image."""
     given = SourceItem(source="blank", locator="x", uri="x", sha256=hashlib.sha256(blank()).hexdigest())
-    return [Unit(unit_id=digest("scale", i), index=i, recipe="from_stylized", layout="preserved", caption="",
-                 style_caption="", subject="", style_subject="", style="", side="train",
-                 inputs={"stylized": given, "subject": given}) for i in range(n)]
+    ids = np.frombuffer(b"".join(map(Digests("scale"), map(str, range(n)))), dtype=np.uint8).reshape(n, 16)
+    items, nothing = ItemColumns.of([given]), np.zeros(n, dtype=np.int8)
+    places = np.zeros(n, dtype=np.int32)
+    target = Part("stylized", items, places)
+    return UnitColumns(recipe="from_stylized", ids=ids, layouts=Labels(("preserved",), nothing),
+                       sides=Labels(("train",), nothing), target=target, other=Part("subject", items, places),
+                       style_of=target)

@@ -13,8 +13,10 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -77,6 +79,28 @@ def list_files(folder: Path) -> dict[str, tuple[str, int]]:
         return {}
 
 
+def list_names(folder: Path, ending: str) -> Iterator[str]:
+    """Names of the files in a folder that end so, without looking at the files. Raises OSError."""
+    if is_remote(folder):
+        yield from (name for name in list_files(folder) if name.endswith(ending))
+        return
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(ending):
+                yield entry.name
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of a folder, in few requests where it is in an object store. Raises OSError."""
+    if is_remote(folder):
+        where = cast(Any, folder)
+        if paths := [f"{where.path.rstrip('/')}/{name}" for name in names]:
+            where.fs.rm(paths)
+    else:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Within one object store: the server copies, and the target is whole or absent."""
     cast(Any, source).fs.copy(cast(Any, source).path, cast(Any, target).path)
@@ -107,27 +131,56 @@ def write_atomic(path: Path, data: bytes) -> None:
     if is_remote(path):
         _put(path, data)
         return
+    with writing(path) as f:
+        f.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which takes its name whole at the end; nothing is left of it after an error.
+
+    For an object store it is written to a local temporary file first and then sent.
+    """
+    if is_remote(path):
+        with tempfile.NamedTemporaryFile() as f:
+            yield cast(BinaryIO, f)
+            f.flush()
+            _send(Path(f.name), path)
+        return
     # the token keeps apart two machines on a shared disk whose writers have one process id, as in containers
     tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(tmp, "wb") as f:
-            f.write(data)
+            yield f
             f.flush()
             os.fsync(f.fileno())
         tmp.replace(path)
     except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+    finally:
         with contextlib.suppress(OSError):
             tmp.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+
+
+def _send(local: Path, path: Path) -> None:
+    try:
+        cast(Any, path).fs.put_file(str(local), cast(Any, path).path)
+    except Exception as error:
+        raise _not_sent(path, error) from error
 
 
 def _put(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
-    except Exception as error:  # each store's client has errors of its own, many of them no OSError
-        raise StoreError(f"{path}: cannot be written: {type(error).__name__}: {error}; look at the address, the rights "
-                         "and the network, then run the same command again") from error
+    except Exception as error:
+        raise _not_sent(path, error) from error
+
+
+def _not_sent(path: Path, error: Exception) -> StoreError:
+    """Each store's client has errors of its own, many of them no OSError."""
+    return StoreError(f"{path}: cannot be written: {type(error).__name__}: {error}; look at the address, the rights "
+                      "and the network, then run the same command again")
 
 
 def write_advice(error: OSError) -> str:

@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
@@ -156,9 +157,9 @@ class SkipBelow:
     column: str
     limit: float
 
-    def __call__(self, units: Mapping[str, Unit], scores: Mapping[str, Mapping[str, float | int]]) -> set[str]:
-        assert units.keys() == scores.keys()
-        return {unit_id for unit_id, row in scores.items() if row[self.column] < self.limit}
+    def __call__(self, scores: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        assert set(scores["layout"]) <= {"preserved", "shifted"}
+        return (scores[self.column] < self.limit).to_numpy(dtype=bool)
 
 
 def note(log: str, what: str) -> None:

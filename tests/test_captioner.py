@@ -16,7 +16,7 @@ from PIL import Image
 from curate.engine import CaptionStep, EngineConfig, ExpertStep, StopFlag, execute
 from curate.engine.advance import Line
 from curate.engine.isolation import Deaths, Isolation
-from curate.engine.jobs import find_jobs
+from curate.engine.jobs import Jobs
 from curate.errors import ModelError, SourceError, UnitError
 from curate.images import encode
 from curate.records import Block, ExpertCall, Work
@@ -182,7 +182,7 @@ def test_units_that_run_alone_have_the_captions_of_their_block(tmp_path: Path) -
     together, alone = (RunStore.create(tmp_path / name, {}, units, 2) for name in ("together", "alone"))
     execute(together, steps, EngineConfig())
     line = Line(alone, steps, tuple(range(len(steps))))
-    jobs = find_jobs(alone, steps)
+    jobs = list(Jobs(alone, steps))
     assert Isolation(line, EngineConfig(), lambda i: Here(line), Deaths(9)).run(jobs, StopFlag())
     assert whole(tmp_path / "together") == whole(tmp_path / "alone")
     assert alone.ledger()["caption"].str.startswith("grey").all() and alone.ledger()["caption"].nunique() > 1

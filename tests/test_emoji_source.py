@@ -46,7 +46,7 @@ def test_items_are_labelled_licensed_and_read_back() -> None:
         assert item.licence == ("CC-BY-4.0" if item.style.startswith("twemoji") else "CC-BY-SA-4.0")
         assert ("restyled" in item.attribution) == item.style.endswith("comic-dots")
         assert item.caption == item.subject != ""
-    assert items == source.scan("input").items, "the same on every call"
+    assert list(items) == list(source.scan("input").items), "the same on every call"
 
 
 def test_pictures_show_their_subject_in_their_style() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
@@ -20,6 +21,7 @@ from curate.planning.draws import FairDraw
 from curate.planning.nouns import NOUNS
 from curate.planning.subjects import side_of, subject_key
 from curate.records import ExpertCall, SourceItem, Unit
+from curate.seeds import digest, seed
 from curate.sources import FolderSource
 
 EXPERTS = {"stylize": {"model": "s1"}, "destylize": {"model": "d1"}}
@@ -43,7 +45,7 @@ def bank(n: int) -> list[SourceItem]:
 
 def plan(recipe: Recipe, items: dict[str, list[SourceItem]], **changes: Any) -> list[Unit]:
     settings: dict[str, Any] = {"experts_identity": EXPERTS, "seed": 0, "size": 64, "val_fraction": 0.2, **changes}
-    return build_units(recipe, items=items, **settings)
+    return list(build_units(recipe, items=items, **settings))
 
 
 def ids(units: list[Unit]) -> list[str]:
@@ -295,6 +297,66 @@ def test_recipe_config_is_told_apart_by_kind() -> None:
 
 def test_fair_draw_falls_back_to_the_least_used() -> None:
     draw = FairDraw(["a", "b", "c"], draws=3, seed=0)
-    only_a = np.array([True, False, False])
-    assert [draw.take(str(i), only_a) for i in range(6)] == [0] * 6, "a cap never refuses the only choice"
-    assert draw.take("x", np.array([False] * 3)) is None
+    assert draw.take(list("012345"), [{1, 2}] * 6) == [0] * 6, "a cap never refuses the only choice"
+    assert draw.take(["x"], [{0, 1, 2}]) == [None]
+    assert draw.take(["y"], [{0}])[0] in (1, 2), "what has reached the cap is passed over"
+
+
+def plain_draws(bank: list[str], draws: int, targets: list[str], banned: list[set[int]]) -> list[int]:
+    """What ``FairDraw`` promises, one score at a time."""
+    used = [0] * len(bank)
+    mask = 2**64 - 1
+
+    def score(key: str, target: str) -> int:
+        x = seed(0, "bank", key) ^ seed(0, "draw", target)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x = (x ^ x >> shift) * factor & mask
+        return x ^ x >> 31
+
+    chosen = []
+    for target, out in zip(targets, banned, strict=True):
+        allowed = [i for i in range(len(bank)) if i not in out]
+        open_ = [i for i in allowed if used[i] < math.ceil(1.25 * draws / len(bank))]
+        open_ = open_ or [i for i in allowed if used[i] == min(used[i] for i in allowed)]
+        first, *others = sorted(open_, key=lambda i: -score(bank[i], target))
+        best = others[0] if others and used[others[0]] < used[first] else first
+        used[best] += 1
+        chosen.append(best)
+    return chosen
+
+
+@pytest.mark.parametrize("size,number", [(5, 60), (40, 50), (700, 650)])
+def test_draws_are_those_of_the_plain_rule(size: int, number: int) -> None:
+    keys, names = [f"key {i}" for i in range(size)], [f"target {i}" for i in range(number)]
+    rng = random.Random(size)
+    banned = [set(rng.sample(range(size), rng.randrange(min(size, 30)))) for _ in names]
+    draw = FairDraw(keys, draws=number, seed=0)
+    halves = draw.take(names[:number // 3], banned[:number // 3]) + draw.take(names[number // 3:], banned[number // 3:])
+    assert halves == plain_draws(keys, number, names, banned)
+
+
+@each_recipe
+@pytest.mark.parametrize("captioner", [None, {"model": "c"}])
+def test_ids_are_hashes_of_the_facts(recipe: Recipe, items: dict[str, list[SourceItem]],
+                                     captioner: dict[str, str] | None) -> None:
+    name = next(iter(items))
+    odd = dataclasses.replace(items[name][0], caption='say "ü"\\n\t', subject="")
+    mute = dataclasses.replace(items[name][1], caption="", subject="")
+    for unit in plan(recipe, {**items, name: [odd, mute, *items[name][2:]]}, captioner=captioner):
+        steps = calls(recipe)
+        facts: dict[str, Any] = {
+            "recipe": recipe.kind, "calls": [[c.makes, c.verb, c.content, c.style, c.prompt] for c in steps],
+            "experts": {c.verb: EXPERTS[c.verb] for c in steps}, "layout": unit.layout, "seed": 0, "size": 64,
+            "fit": "pad", "captions": [unit.caption, unit.style_caption],
+            "inputs": {role: one.sha256 for role, one in unit.inputs.items()}}
+        if captioner and not unit.caption:
+            facts["captioner"] = captioner
+        assert unit.unit_id == digest(json.dumps(facts, sort_keys=True, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("which,expected", [(0, "02a080e4c5c1a27bd0104f59908191e7"),
+                                            (1, "cfc668495dc6ff8c27e36d337c71fc82")])
+def test_plans_are_those_of_the_first_version(which: int, expected: str) -> None:
+    """Ids, order, sides and layouts, so that an old run goes on and its shards come out byte for byte."""
+    units = plan(*BOTH[which])
+    assert digest(*(f"{unit.unit_id} {unit.index} {unit.side} {unit.layout}" for unit in units)) == expected

@@ -17,6 +17,7 @@ from curate.errors import StoreError
 from curate.interfaces import ROLES
 from curate.records import Failure, Work
 from curate.store import RunStore, make_block
+from curate.store.standing import seen_by
 from tests.runs import CSD, fill, make_units, make_work, png
 
 
@@ -116,7 +117,8 @@ def test_repeated_commit_is_the_same_write(tmp_path: Path) -> None:
     store.commit_candidates(make_work(block))
     assert tar.read_bytes() == first and store.paths.candidate_rows(block.block_id).read_bytes() == rows
     assert len(store.ledger()) == 4
-    assert sorted(p.suffix for p in store.paths.candidates.iterdir()) == [".parquet", ".tar"]
+    folders = (store.paths.candidates, store.paths.ledger)
+    assert [path.suffix for folder in folders for path in folder.iterdir()] == [".tar", ".parquet"]
 
 
 def test_incomplete_work_and_foreign_block_ids_are_refused(tmp_path: Path) -> None:
@@ -223,13 +225,13 @@ def test_scores_of_a_block_may_come_in_parts(tmp_path: Path) -> None:
                         {c: Failure("vlm", "no answer")})
     store.commit_scores("vlm", "1", block, {})
     frame = RunStore.open(tmp_path).scores("vlm", "1")
-    assert RunStore.open(tmp_path).scored("vlm", "1") == {a, b, c}
-    assert store.scored("vlm", "1", include_failed=False) == {a, b}
+    assert set(frame.index) == {a, b, c} == set(store.scores("vlm", "1").index)
+    assert seen_by(store.plan, store.score_segments("vlm", "1")).tolist() == [2, 2, 1, 0]
     assert frame["vlm.style"].dtype == np.float32 and np.isnan(frame.loc[b, "vlm.style"])
     assert frame["vlm.bits"].dtype == pd.Int64Dtype() and frame.loc[a, "vlm.bits"] == 2**62 + 1
     assert pd.isna(frame.loc[c, "vlm.bits"])
     assert frame["error"].to_dict() == {a: "", b: "", c: "no answer"}
-    assert store.scored("vlm", "2") == set() and store.scored(*CSD) == {u.unit_id for u in block.units}
+    assert store.scores("vlm", "2").empty and set(store.scores(*CSD).index) == {u.unit_id for u in block.units}
     store.commit_scores("vlm", "1", block, {c: {"vlm.style": 1.0, "vlm.bits": 7}})
     assert store.scores("vlm", "1").loc[c, "error"] == "" and len(store.scores("vlm", "1")) == 3
     with pytest.raises(StoreError, match="not in block"):

@@ -175,8 +175,8 @@ def test_index_of_another_plan(run: Path) -> None:
 
 
 def test_kept_unit_without_a_candidate(run: Path) -> None:
-    for path in (run / "candidates").glob("seg-*"):
-        path.unlink()
+    for folder in ("candidates", "ledger"):
+        shutil.rmtree(run / folder)
     shutil.rmtree(run / "scores")
     assert "its candidate is not committed" in said(run)
 
@@ -195,7 +195,7 @@ def test_candidate_segments(run: Path) -> None:
 
 
 def test_partial_segments(run: Path) -> None:
-    rows = sorted((run / "candidates").glob("*.parquet"))[0]
+    rows = sorted((run / "ledger").glob("*.parquet"))[0]
     rows.write_bytes(rows.read_bytes()[:100])
     scores = sorted((run / "scores" / f"{CSD[0]}@{CSD[1]}").glob("*.parquet"))[0]
     scores.write_bytes(b"PAR1")
@@ -223,5 +223,5 @@ def test_things_that_are_no_run(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(run / "shards")
     assert said(run) == "shards: nothing is sealed yet; run `curate seal`"
     (run / "run.json").write_text('{"format": 99}')
-    assert "not a run of format 1" in said(run)
+    assert "not a run of format 2" in said(run)
     (run / "run.json").unlink()

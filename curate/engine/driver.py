@@ -8,20 +8,27 @@ the end is the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from curate.engine.advance import Line
 from curate.engine.config import EngineConfig
 from curate.engine.isolation import Deaths, Hand, Isolation
-from curate.engine.jobs import Job, find_jobs
+from curate.engine.jobs import Job, Jobs
 from curate.engine.local import LocalEngine
 from curate.engine.pools import Demand
 from curate.engine.reports import BlockReport, EngineReport
+from curate.engine.scoring import ScoreStep
 from curate.engine.steps import Step, step_resources
 from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.store import RunStore
+from curate.store.folding import FOLD
+
+Bools = npt.NDArray[np.bool_]
 
 
 class Engine(Protocol):
@@ -36,9 +43,9 @@ class Engine(Protocol):
         """Check that the stages fit and start what they need; workers by stage names."""
         ...
 
-    def run(self, line: Line, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
-            report: EngineReport, deaths: Deaths) -> set[str]:
-        """Run and commit jobs; ids of the blocks to isolate. Adds to the report's seconds and to the deaths."""
+    def run(self, line: Line, jobs: Iterable[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
+            report: EngineReport, deaths: Deaths) -> set[int]:
+        """Run and commit jobs; numbers of the blocks to isolate. Adds to the report's seconds and to the deaths."""
         ...
 
     def open_hand(self, line: Line, i: int) -> Hand:
@@ -73,50 +80,56 @@ class _Execution:
         self.on_progress, self.enough, self.demand, self.retry_failed = on_progress, enough, demand, retry_failed
         self.report = EngineReport(config.kind)
         self.deaths = Deaths(config.max_deaths)
-        self.finished: set[str] = set()
-        """Ids of blocks that are done: with ``retry_failed`` the store alone cannot say it."""
+        self.tables = [(step.name, step.fingerprint) for step in steps if isinstance(step, ScoreStep)]
+        self.finished: Bools = np.zeros(store.plan.num_blocks, dtype=bool)
+        """Blocks that are done: with ``retry_failed`` the store alone cannot say it."""
         self.gpus = {step.name: step_resources(step).gpus for step in steps}
 
     def run(self) -> EngineReport:
         """Plan, start, pass after pass, report."""
         begun = time.perf_counter()
+        self.store.fold(self.tables)
         jobs = self._jobs()
-        if not jobs:
+        if not len(jobs):
             return self.report
         engine = open_engine(self.config, self.demand)
         line = Line(self.store, self.steps, _needed(self.steps, jobs), journal=engine.journal)
+        left = len(jobs)
         try:
             self.report.replicas = engine.start(line, len(jobs))
             self.report.gpus = engine.gpus
             self.report.startup_s = time.perf_counter() - begun
-            while jobs and not self.stop.requested:
-                jobs = self._pass(engine, line, jobs)
+            while left and not self.stop.requested:
+                left = self._pass(engine, line, jobs)
+                if left and not self.stop.requested:
+                    jobs = self._jobs()
+                    left = len(jobs)
         except KeyboardInterrupt:
             self.stop.request()
         finally:
             engine.close()
-        self.report.stopped = bool(jobs)
+        self.report.stopped = bool(left)
         self.report.deaths = self.deaths.count
         return self.report
 
-    def _jobs(self) -> list[Job]:
-        found = find_jobs(self.store, self.steps, retry_failed=self.retry_failed)
-        return [job for job in found if job.block.block_id not in self.finished]
+    def _jobs(self) -> Jobs:
+        jobs = Jobs(self.store, self.steps, retry_failed=self.retry_failed)
+        jobs.numbers = jobs.numbers[~self.finished[jobs.numbers]]
+        return jobs
 
-    def _pass(self, engine: Engine, line: Line, jobs: list[Job]) -> list[Job]:
-        """Run jobs once as blocks, then isolate those that must be; what is left."""
-        finished_before = len(self.finished)
+    def _pass(self, engine: Engine, line: Line, jobs: Jobs) -> int:
+        """Run jobs once as blocks, then isolate those that must be; how many are left."""
+        before = int(self.finished.sum())
         suspects = engine.run(line, jobs, self._count, self.stop, self.report, self.deaths)
-        if {job.block.block_id for job in jobs} <= self.finished:
-            return []
-        jobs = self._jobs()
-        alone = [job for job in jobs if job.block.block_id in suspects]
-        if alone and not self.stop.requested:
-            self._isolate(engine, line, alone)
-        if len(self.finished) == finished_before and not self.stop.requested:
+        if self.finished[jobs.numbers].all():
+            return 0
+        if suspects and not self.stop.requested:
+            jobs = self._jobs()
+            self._isolate(engine, line, list(jobs.of(sorted(suspects & set(jobs.numbers.tolist())))))
+        if int(self.finished.sum()) == before and not self.stop.requested:
             raise EngineError(f"the {self.config.kind} engine finished none of {len(jobs)} blocks and none killed its "
                               "worker: is the cluster gone?")
-        return [job for job in jobs if job.block.block_id not in self.finished]
+        return int((~self.finished[jobs.numbers]).sum())
 
     def _isolate(self, engine: Engine, line: Line, jobs: list[Job]) -> None:
         begun = time.perf_counter()
@@ -127,8 +140,10 @@ class _Execution:
         self.report.work_s += time.perf_counter() - begun
 
     def _count(self, block: BlockReport) -> None:
-        self.finished.add(block.block_id)
+        self.finished[block.index] = True
         self.report.add(block, gpus=self.gpus)
+        if self.report.blocks % FOLD == 0:
+            self.store.fold(self.tables)
         self.on_progress(block)
         if not self.stop.requested and self.enough(self.report):
             self.stop.request()
@@ -143,11 +158,10 @@ def open_engine(config: EngineConfig, demand: Demand | None = None) -> Engine:
     return RayEngine(config, demand)
 
 
-def _needed(steps: Sequence[Step], jobs: Sequence[Job]) -> tuple[int, ...]:
+def _needed(steps: Sequence[Step], jobs: Jobs) -> tuple[int, ...]:
     """Positions of the steps that have something to do."""
-    making = any(job.make for job in jobs)
-    names = {name for job in jobs for name in job.score}
-    return tuple(i for i, step in enumerate(steps) if making or step.name in names)
+    making, scoring = jobs.makes, jobs.scores
+    return tuple(i for i, step in enumerate(steps) if making or step.name in scoring)
 
 
 def _check_order(steps: Sequence[Step]) -> None:

@@ -1,18 +1,26 @@
-"""``Job``: what is still to be done for one block, found by comparing the plan with the store."""
+"""``Job``: what is still to be done for one block; ``Jobs`` finds them all by comparing the plan with the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curate.engine.reports import BlockReport
 from curate.engine.scoring import ScoreStep, Values
 from curate.engine.steps import Step
+from curate.keys import Ints
 from curate.records import Block, Unit, Work
 from curate.store import RunStore, make_block
+from curate.store.standing import MADE, NOTHING, numbers_of, seen_by
+
+Bools = npt.NDArray[np.bool_]
+LONG = ("seconds", "provenance")
+"""Texts of the ledger that no stage needs."""
 
 
 @dataclass(slots=True)
@@ -25,7 +33,7 @@ class Job:
     """Units without a candidate."""
     score: dict[str, frozenset[str]]
     """Scorer -> units whose candidate is committed and which it has not seen."""
-    rows: dict[str, dict[str, Any]]
+    rows: dict[str, Mapping[str, Any]]
     """Ledger rows of the units in ``score``: where their images lie."""
     known: dict[str, dict[str, Values]]
     """Scorer -> unit_id -> numbers so far, for the cascade."""
@@ -50,60 +58,110 @@ class Job:
                            scored=self.scored, seconds=self.work.seconds, images=self.images, memory=self.work.memory)
 
 
-def find_jobs(store: RunStore, steps: Sequence[Step], *, retry_failed: bool = False) -> list[Job]:
-    """The blocks of the current plan with something missing, in order. Reads the ledger and the scores once.
+class Jobs:
+    """The blocks of a plan with something missing, in order. Made one after the other as they are asked for: what is
+    held of all units are bits."""
 
-    A candidate that failed needs no scores. With ``retry_failed`` failed units and failed scores are missing too.
-    """
-    ledger = store.ledger().drop(columns=["seconds", "provenance"])  # long texts that no stage needs
-    status = ledger["status"].to_dict()
-    settled = {unit_id for unit_id, state in status.items() if state == "made" or not retry_failed}
-    scorers = [step for step in steps if isinstance(step, ScoreStep)]
-    seen = {s.name: store.scored(s.name, s.fingerprint, include_failed=not retry_failed) for s in scorers}
-    known = _known(store, scorers)
-    jobs = []
-    for block in store.blocks():
-        ids = {unit.unit_id: unit for unit in block.units}
-        make = frozenset(ids.keys() - settled)
-        made = {unit_id for unit_id in ids if status.get(unit_id) == "made"}
-        numbers = {name: {u: rows[u] for u in ids if u in rows} for name, rows in known.items()}
-        score = {}
-        for step in scorers:
-            missing = made - seen[step.name]
-            missing -= to_skip(step, missing, ids, numbers, scorers)
-            if missing:
-                score[step.name] = frozenset(missing)
-        if make or score:
-            needed = set().union(*score.values())
-            rows = {u: _row(ledger, u) for u in sorted(needed)}
-            jobs.append(Job(block, make, score, rows, numbers, Work(block, images={u: {} for u in ids if u in make})))
-    return jobs
+    def __init__(self, store: RunStore, steps: Sequence[Step], *, retry_failed: bool = False) -> None:
+        """Reads the ledger and the scores once. A candidate that failed needs no scores. With ``retry_failed`` failed
+        units and failed scores are missing too."""
+        self._standing = store.standing()
+        self._plan = store.plan
+        status = self._standing.status
+        self._make: Bools = status == NOTHING if not retry_failed else status != MADE
+        self._scorers = [step for step in steps if isinstance(step, ScoreStep)]
+        self._score: dict[str, Bools] = {}
+        for step in self._scorers:
+            seen = seen_by(self._plan, store.score_segments(step.name, step.fingerprint))
+            self._score[step.name] = (status == MADE) & (seen < (2 if retry_failed else 1))
+        self._known = _known(store, self._scorers, self._score)
+        self._spare()
+        self.numbers = self._blocks(self._make, *self._score.values())
+        """Of the blocks, rising."""
+
+    def _spare(self) -> None:
+        """Leave out what the cascade spares."""
+        layouts = self._plan.layouts if self._known else None
+        for i, step in enumerate(self._scorers):
+            asked = np.flatnonzero(self._score[step.name])
+            earlier = [self._known[s.name] for s in self._scorers[:i] if s.name in self._known]
+            if step.skip is None or not earlier or layouts is None or not len(asked):
+                continue
+            frame = pd.concat([one.loc[asked] for one in earlier], axis=1)
+            self._score[step.name][asked[step.skip(frame.assign(layout=layouts[asked]))]] = False
+
+    def _blocks(self, *open_: Bools) -> Ints:
+        found = np.zeros(self._plan.num_blocks, dtype=bool)
+        for mask in open_:
+            found[np.flatnonzero(mask) // self._plan.block_size] = True
+        return np.flatnonzero(found)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def makes(self) -> bool:
+        """Whether any candidate is missing."""
+        return bool(self._make.any())
+
+    @property
+    def scores(self) -> set[str]:
+        """Names of the scorers with something to do on candidates that are there."""
+        return {name for name, mask in self._score.items() if mask.any()}
+
+    def __iter__(self) -> Iterator[Job]:
+        return self.of(self.numbers.tolist())
+
+    def of(self, numbers: Iterable[int]) -> Iterator[Job]:
+        """The jobs of some blocks."""
+        return map(self._job, numbers)
+
+    def _job(self, number: int) -> Job:
+        block = self._plan.block(number)
+        first = number * self._plan.block_size
+        names = [unit.unit_id for unit in block.units]
+        make = frozenset(name for i, name in enumerate(names) if self._make[first + i])
+        score = {step: found for step, mask in self._score.items()
+                 if (found := frozenset(name for i, name in enumerate(names) if mask[first + i]))}
+        needed = frozenset[str]().union(*score.values())
+        places = {name: first + i for i, name in enumerate(names) if name in needed}
+        rows: dict[str, Mapping[str, Any]] = {
+            name: {column: value for column, value in self._standing.row(place, name).items() if column not in LONG}
+            for name, place in places.items()}
+        known = {step: _values(frame, places) for step, frame in self._known.items()}
+        return Job(block, make, score, rows, known, Work(block, images={name: {} for name in names if name in make}))
 
 
 def to_skip(step: ScoreStep, unit_ids: set[str], units: Mapping[str, Unit], known: Mapping[str, Mapping[str, Values]],
             scorers: Sequence[ScoreStep]) -> set[str]:
     """Those of ``unit_ids`` that the cascade spares this scorer, judged by the scorers that stand before it."""
     earlier = [s.name for s in scorers[:[s.name for s in scorers].index(step.name)]]
-    if step.skip is None or not earlier:
-        return set()
     numbers: dict[str, Values] = {}
     for name in earlier:
         for unit_id in unit_ids & known.get(name, {}).keys():
             numbers.setdefault(unit_id, {}).update(known[name][unit_id])
-    return step.skip({u: units[u] for u in numbers}, numbers) & unit_ids if numbers else set()
+    if step.skip is None or not numbers:
+        return set()
+    frame = pd.DataFrame.from_dict(numbers, orient="index")
+    frame["layout"] = [units[unit_id].layout for unit_id in frame.index]
+    return set(frame.index[step.skip(frame)])
 
 
-def _row(ledger: pd.DataFrame, unit_id: str) -> dict[str, Any]:
-    return {str(column): value for column, value in ledger.loc[unit_id].items()}
+def _values(frame: pd.DataFrame, places: Mapping[str, int]) -> dict[str, Values]:
+    """Unit id -> numbers of the units that have any."""
+    there = {name: place for name, place in places.items() if place in frame.index}
+    rows = frame.loc[list(there.values())].to_dict("records")
+    return {name: values for name, row in zip(there, rows, strict=True)
+            if (values := {str(column): value for column, value in row.items() if not pd.isna(value)})}
 
 
-def _known(store: RunStore, scorers: Sequence[ScoreStep]) -> dict[str, dict[str, Values]]:
-    """Numbers of the scorers before the last one that skips; nothing is read where none does."""
-    last = max((i for i, step in enumerate(scorers) if step.skip), default=0)
-    known: dict[str, dict[str, Values]] = {}
-    for step in scorers[:last]:
-        frame = store.scores(step.name, step.fingerprint)
-        frame = frame[frame["error"] == ""].drop(columns="error")
-        known[step.name] = {str(u): {str(c): v for c, v in row.items() if v is not pd.NA}
-                            for u, row in frame.to_dict("index").items()}
+def _known(store: RunStore, scorers: Sequence[ScoreStep], missing: Mapping[str, Bools]) -> dict[str, pd.DataFrame]:
+    """Scorer -> its numbers for the units that a later scorer of the cascade lacks, by place in the plan; nothing is
+    read where none is lacking."""
+    known: dict[str, pd.DataFrame] = {}
+    for i, step in enumerate(scorers):
+        asked = [missing[later.name] for later in scorers[i + 1:] if later.skip is not None]
+        wanted = np.flatnonzero(np.any(asked, axis=0)) if asked else np.zeros(0, dtype=np.int64)
+        if len(wanted):
+            known[step.name] = numbers_of(store.plan, store.score_segments(step.name, step.fingerprint), wanted)
     return known

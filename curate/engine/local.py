@@ -7,7 +7,7 @@ attempts is not begun again here but handed back, to be run unit by unit in chil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from curate.engine.advance import Line
 from curate.engine.child import Child
@@ -39,9 +39,9 @@ class LocalEngine:
             raise EngineError(f"stage {wanting[0]} wants a GPU and torch sees none: set its resources.gpus to 0")
         return {}
 
-    def run(self, line: Line, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
-            report: EngineReport, deaths: Deaths) -> set[str]:
-        """Ids of the blocks that must be isolated."""
+    def run(self, line: Line, jobs: Iterable[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
+            report: EngineReport, deaths: Deaths) -> set[int]:
+        """Numbers of the blocks that must be isolated."""
         opened = Opened(line.steps)
         suspects = set()
         try:
@@ -49,7 +49,7 @@ class LocalEngine:
                 if stop.requested:
                     break
                 if dead_attempts(line.store, line, job) >= self._config.block_attempts:
-                    suspects.add(job.block.block_id)
+                    suspects.add(job.block.index)
                     continue
                 self._run_block(line, job, opened, report)
                 on_block(job.report())

@@ -8,10 +8,11 @@ On a cluster every node must have the code, and reach the run directory at the s
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from curate.engine import ray_gate
@@ -71,14 +72,14 @@ class RayEngine:
         self.gpus = sum(pool.resources.gpus * n for pool, n in zip(self._pools, self._counts, strict=True))
         return {pool.name: count for pool, count in zip(self._pools, self._counts, strict=True)}
 
-    def run(self, line: Line, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
-            report: EngineReport, deaths: Deaths) -> set[str]:
+    def run(self, line: Line, jobs: Iterable[Job], on_block: Callable[[BlockReport], None], stop: StopFlag,
+            report: EngineReport, deaths: Deaths) -> set[int]:
         """Wave after wave."""
-        suspects: set[str] = set()
-        for start in range(0, len(jobs), WAVE):
-            if not stop.requested:
-                wave = _Wave(self._config, self._pools, self._counts, line)
-                suspects |= wave.run(jobs[start:start + WAVE], on_block, stop, report, deaths)
+        suspects: set[int] = set()
+        rest = iter(jobs)
+        while not stop.requested and (next_jobs := list(itertools.islice(rest, WAVE))):
+            wave = _Wave(self._config, self._pools, self._counts, line)
+            suspects |= wave.run(next_jobs, on_block, stop, report, deaths)
         return suspects
 
     def open_hand(self, line: Line, i: int) -> Hand:
@@ -102,8 +103,8 @@ class _Wave:
         self._deaths_seen = 0
 
     def run(self, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag, report: EngineReport,
-            deaths: Deaths) -> set[str]:
-        """Ids of the suspects."""
+            deaths: Deaths) -> set[int]:
+        """Numbers of the suspects."""
         import ray
 
         begun = time.time()
@@ -160,8 +161,8 @@ class _Wave:
             self._rows.put(error)
         self._rows.put(None)
 
-    def _collect(self, on_block: Callable[[BlockReport], None], stop: StopFlag, deaths: Deaths) -> set[str]:
-        suspects: set[str] = set()
+    def _collect(self, on_block: Callable[[BlockReport], None], stop: StopFlag, deaths: Deaths) -> set[int]:
+        suspects: set[int] = set()
         done, told = 0, False
         looked = time.monotonic()
         while True:
@@ -180,7 +181,7 @@ class _Wave:
                 if isinstance(row, Broken):
                     raise row.error
                 if isinstance(row, HandedBack) and row.suspect:
-                    suspects.add(row.block_id)
+                    suspects.add(row.index)
                 if isinstance(row, BlockReport):
                     done += 1
                     on_block(row)

@@ -31,7 +31,7 @@ COLUMN = "row"
 class HandedBack:
     """A block that was not finished; ``suspect``: because it kills its workers."""
 
-    block_id: str
+    index: int
     suspect: bool
 
 
@@ -91,7 +91,7 @@ class PoolWorker:
                 verdict = ray.get(self._spec.gate.enter.remote(self._spec.index, block_id, paid=self._is_paid(job)))
             if verdict != "go" or self._line is None:
                 self._spec.gate.leave.remote(block_id, done=False)
-                return HandedBack(block_id, suspect=verdict == "suspect")
+                return HandedBack(job.block.index, suspect=verdict == "suspect")
             self._line.advance(job, self._spec.part, self._opened.compute)
         except Exception as error:
             self._spec.gate.stop.remote()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.engine.batches import Batch, Refusal
 from curate.engine.steps import Apply, device_of, live_units, resources_of
@@ -14,6 +15,9 @@ from curate.errors import ModelError
 from curate.images import decode
 from curate.interfaces import ERROR, Resources, Score, ScorerConfig, TripletImages
 from curate.records import Failure, Unit, Work, captioned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values = dict[str, float | int]
 
@@ -25,8 +29,9 @@ class Scored(NamedTuple):
     error: str
 
 
-Skip = Callable[[Mapping[str, Unit], Mapping[str, Values]], set[str]]
-"""Units by id, and unit_id -> column -> value of all earlier scorers; gives those that need no more. Picklable."""
+Skip = Callable[["pd.DataFrame"], npt.NDArray[np.bool_]]
+"""A row a unit: the score columns of all earlier scorers (NaN or NA = no number) and ``layout``; gives (N,) those that
+need no more. Picklable."""
 
 
 @dataclass(frozen=True)

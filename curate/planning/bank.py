@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from curate.errors import SourceError
 from curate.files import read_bytes
 from curate.planning.draws import FairDraw
 from curate.planning.nouns import NOUNS
 from curate.planning.recipes import FromStylizedConfig
-from curate.planning.subjects import identity, phrase_of, phrases, subject_key, words_of
+from curate.planning.subjects import Named, identity, phrase_of, subject_key, words_of
 from curate.records import SourceItem
 
 
@@ -46,8 +43,7 @@ def new_subjects(recipe: FromStylizedConfig, items: Sequence[SourceItem] | None,
                           "(or set recipe.new_subject: prompt)")
     if recipe.new_subject == "both" and not may_be_mute and (mute := sum(not words_of(item) for item in items)):
         raise SourceError(f"recipe.new_subject: both needs words, and {mute} of {len(items)} images in the source "
-                          "`subjects` have neither caption nor subject (a captioner writes "
-                          "them)")
+                          "`subjects` have neither caption nor subject (a captioner writes them)")
     bank = {item.sha256: NewSubject(item.sha256, identity(item), words_of(item), item.subject, item.style, item)
             for item in items}
     return [bank[key] for key in sorted(bank)]
@@ -78,23 +74,23 @@ class Pool:
     def __init__(self, bank: Sequence[NewSubject], *, draws: int, seed: int) -> None:
         self.bank = bank
         self._draw = FairDraw([entry.key for entry in bank], draws=draws, seed=seed)
-        self._identities = np.array([entry.identity for entry in bank], dtype=object)
-        self._keys = np.array([entry.key for entry in bank], dtype=object)
-        self._named: defaultdict[str, list[int]] = defaultdict(list)
+        self._keys = {entry.key: i for i, entry in enumerate(bank)}
+        self._identities: defaultdict[str, list[int]] = defaultdict(list)
+        self._named = Named(phrase_of(entry.subject or entry.words) for entry in bank)
         for i, entry in enumerate(bank):
-            self._named[phrase_of(entry.subject or entry.words)].append(i)
+            self._identities[entry.identity].append(i)
 
-    def take(self, target: SourceItem, *, draw: int, taken: Sequence[str]) -> NewSubject | None:
-        """Another subject than the target's own and those ``taken`` already (identities); None if there is none.
+    def banned(self, target: SourceItem) -> tuple[int, ...]:
+        """Positions in the bank of what the target shows: its subject, and whatever its caption names: a picture of a
+        cat on a sofa gets neither cat nor sofa."""
+        own = self._identities.get(identity(target), ())
+        same = (self._keys[target.sha256],) if target.sha256 in self._keys else ()
+        return tuple({*own, *same, *self._named.within(f"{target.subject} {target.caption}")})
 
-        The target's own are its subject, and whatever its caption names: a picture of a cat on a sofa gets neither cat
-        nor sofa.
-        """
-        allowed: npt.NDArray[np.bool_] = (self._identities != identity(target)) & (self._keys != target.sha256)
-        for phrase in phrases(f"{target.subject} {target.caption}"):
-            if phrase in self._named:
-                allowed[self._named[phrase]] = False
-        for other in taken:
-            allowed &= self._identities != other
-        index = self._draw.take(f"{target.sha256} {draw}", allowed)
-        return None if index is None else self.bank[index]
+    def like(self, position: int) -> list[int]:
+        """All positions that show what this one shows."""
+        return self._identities[self.bank[position].identity]
+
+    def take(self, sums: Sequence[str], banned: Sequence[Collection[int]], *, draw: int) -> list[int | None]:
+        """Positions in the bank for targets by their sha256, other than those ``banned`` to each; None if all are."""
+        return self._draw.take([f"{sha256} {draw}" for sha256 in sums], banned)

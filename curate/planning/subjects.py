@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 from curate import seeds
@@ -12,25 +15,45 @@ from curate.records import SourceItem
 Side = Literal["train", "val"]
 SIDES: tuple[Side, ...] = ("train", "val")
 
+LONGEST = 4
+"""Words of a subject that is looked for in captions."""
+
 _WORDS = re.compile(r"\w+")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
+@lru_cache(maxsize=1 << 14)
 def subject_key(words: str) -> str:
     """``The Red-Heart`` and ``red heart`` are one subject: case, punctuation and articles say nothing."""
     found: list[str] = _WORDS.findall(unicodedata.normalize("NFKC", words).casefold().replace("_", " "))
     return " ".join(word for word in found if word not in _ARTICLES)
 
 
-def phrases(words: str, *, longest: int = 4) -> frozenset[str]:
-    """All runs of up to ``longest`` words in a text, plurals cut down, so that ``two red cats`` has ``red cat``."""
-    found = phrase_of(words).split()
-    return frozenset(" ".join(found[i:j]) for i in range(len(found))
-                     for j in range(i + 1, min(i + longest, len(found)) + 1))
+class Named:
+    """Finds phrases in texts, as ``phrase_of`` has them, so that ``two red cats`` names ``red cat``."""
+
+    def __init__(self, named: Iterable[str]) -> None:
+        self._positions: defaultdict[str, list[int]] = defaultdict(list)
+        self._lengths: defaultdict[str, set[int]] = defaultdict(set)
+        """First word -> how many words the phrases have that begin with it."""
+        for i, phrase in enumerate(named):
+            words = phrase.split()
+            if 1 <= len(words) <= LONGEST:
+                self._positions[phrase].append(i)
+                self._lengths[words[0]].add(len(words))
+
+    def within(self, text: str) -> set[int]:
+        """Positions of the phrases that stand in a text."""
+        words = phrase_of(text).split()
+        found: set[int] = set()
+        for i, word in enumerate(words):
+            for length in self._lengths.get(word, ()):
+                found.update(self._positions.get(" ".join(words[i:i + length]), ()))
+        return found
 
 
 def phrase_of(words: str) -> str:
-    """A whole text as ``phrases`` has it: ``The Red Cats`` is ``red cat``."""
+    """A text without case, articles and plurals: ``The Red Cats`` is ``red cat``."""
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in subject_key(words).split())
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from curate.errors import ConfigError, SourceError
 from curate.images import FitMode
+from curate.item_columns import SUM_BYTES, ItemColumns
+from curate.keys import Ints, KeyIndex
 from curate.planning.identity import Settings
 from curate.planning.order import interleave
 from curate.planning.pairs import plan_pairs
 from curate.planning.recipes import FromPairConfig, FromStylizedConfig, calls
 from curate.planning.stylized import plan_stylized
-from curate.records import SourceItem, Unit
+from curate.records import SourceItem
+from curate.unit_columns import Labels, Part, UnitColumns
 
 
 def build_units(
-    recipe: FromStylizedConfig | FromPairConfig, *, items: Mapping[str, Sequence[SourceItem]],
+    recipe: FromStylizedConfig | FromPairConfig, *, items: Mapping[str, Iterable[SourceItem]],
     experts_identity: Mapping[str, Mapping[str, object]], seed: int, size: int, val_fraction: float,
     fit: FitMode = "pad", limit: int | None = None, captioner: Mapping[str, object] | None = None,
-) -> list[Unit]:
+) -> UnitColumns:
     """The plan of a run.
 
     ``items`` by source name: from_stylized takes ``input`` and ``subjects``, from_pair ``contents`` and ``styles``;
@@ -41,12 +45,31 @@ def build_units(
         units = plan_stylized(recipe, settings, targets=_distinct(items, "input"), subjects=subjects)
     else:
         units = plan_pairs(recipe, settings, contents=_distinct(items, "contents"), styles=_distinct(items, "styles"))
-    ordered = interleave(units, seed=seed)
-    assert len({unit.unit_id for unit in ordered}) == len(ordered), "two units would have equal inputs"
-    return [dataclasses.replace(unit, index=index) for index, unit in enumerate(ordered[:limit])]
+    assert KeyIndex(units.ids).twice is None, "two units would have equal inputs"
+    codes, names = units.style_of.items.codes("style")
+    return _placed(units, interleave(units.ids, codes[units.style_of.places], names, seed=seed)[:limit])
 
 
-def _distinct(items: Mapping[str, Sequence[SourceItem]], name: str) -> list[SourceItem]:
-    if not items.get(name):
+def _placed(units: UnitColumns, order: Ints) -> UnitColumns:
+    def part(one: Part) -> Part:
+        return Part(one.role, one.items, one.places[order])
+
+    def labels(one: Labels) -> Labels:
+        return Labels(one.values, one.codes[order])
+
+    target, other = part(units.target), part(units.other)
+    return UnitColumns(recipe=units.recipe, ids=units.ids[order], layouts=labels(units.layouts),
+                       sides=labels(units.sides), target=target, other=other,
+                       style_of=target if units.style_of is units.target else other)
+
+
+def _distinct(items: Mapping[str, Iterable[SourceItem]], name: str) -> ItemColumns:
+    """The first item of each hash."""
+    found = ItemColumns.of(items.get(name, ()))
+    if not len(found):
         raise SourceError(f"sources.{name}: " + ("no images" if name in items else "this source is required"))
-    return list({item.sha256: item for item in reversed(items[name])}.values())
+    begins = np.sort(np.ascontiguousarray(found.sums[:, :8]).view("u8").ravel())
+    if np.all(begins[1:] != begins[:-1]):
+        return found
+    _, firsts = np.unique(np.ascontiguousarray(found.sums).view(f"V{SUM_BYTES}").ravel(), return_index=True)
+    return found.take(np.sort(firsts))

@@ -35,6 +35,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     if dry_run:
         return 0
     opened = open_run(plan)
+    del plan  # its columns: from here on it is read from its file
     if opened.note:
         say(opened.note)
     goal = Goal(opened.store, config, make_stages(config))
@@ -57,7 +58,7 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: 
     """Seal a run again, with the rules and near-duplicate setting of another file if given, and of the units in a list
     only."""
     store = RunStore.open(folder)
-    selected = read_ids(ids, (unit.unit_id for unit in store.units())) if ids else None
+    selected = read_ids(ids, store.plan.table(["unit_id"]).column(0).to_pylist()) if ids else None
     values = dict(store.info["config"])
     if rules is not None:
         given, lines = load_yaml(rules)
@@ -78,11 +79,9 @@ def generate(store: RunStore, config: RunConfig, goal: Goal, *, demand: Mapping[
     """Run the engine over what is missing until the goal, with progress and Ctrl-C handled."""
     if goal.check(EngineReport(config.engine.kind)):  # reached by an earlier call
         return EngineReport(config.engine.kind)
-    units = store.units()
-    done = store.committed() & {unit.unit_id for unit in units}
-    stop = StopFlag()
-    with stop.on_signals(), Progress(len(units), done=len(done)) as progress:
-        counts = _Counts(progress, goal, len(done))
+    stop, done = StopFlag(), store.standing().num_done
+    with stop.on_signals(), Progress(len(store.plan), done=done) as progress:
+        counts = _Counts(progress, goal, done)
         report = execute(store, make_stages(config), config.engine, on_progress=counts, stop=stop, enough=goal.check,
                          demand=demand, retry_failed=retry_failed)
     if report.blocks:
@@ -134,8 +133,7 @@ def describe(plan: Plan) -> str:
     sources = ", ".join(f"{name} {scan.found} images"
                         + (f" ({scan.duplicates} duplicates left out)" if scan.duplicates else "")
                         for name, scan in plan.scans.items())
-    styles = len({unit.style for unit in plan.units})
-    return f"planned {len(plan.units)} units of {styles} styles from {sources}"
+    return f"planned {len(plan.units)} units of {plan.units.num_styles} styles from {sources}"
 
 
 def summary(sealed: SealReport) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from curate.interfaces import ROLES
 from curate.planning import calls
-from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.run.pilot import PilotFigures
 from curate.run.placement import stage_configs
 from curate.run.weights import ModelSize, model_sizes
+from curate.unit_columns import UnitColumns
 
 RAW_PIXEL_BYTES = 3
 JPEG_SHARE = 0.35
@@ -57,13 +55,13 @@ class Needs:
     disk: Disk
 
 
-def needs_of(config: RunConfig, units: Sequence[Unit], pilot: PilotFigures | None) -> Needs:
+def needs_of(config: RunConfig, units: UnitColumns, pilot: PilotFigures | None) -> Needs:
     """The needs of a plan. Reads headers of local weight files; loads no model and asks no server."""
     used = {call.verb for call in calls(config.recipe)}
     stages = [_stage(name, stage, len(units), pilot) for name, stage in stage_configs(config).items()
               if name not in config.experts or name in used]
-    return Needs(units=len(units), blocks=-(-len(units) // config.block), sides=dict(Counter(u.side for u in units)),
-                 layouts=dict(Counter(u.layout for u in units)), stages=tuple(stages),
+    return Needs(units=len(units), blocks=-(-len(units) // config.block), sides=units.sides.counts(),
+                 layouts=units.layouts.counts(), stages=tuple(stages),
                  disk=_disk(config, len(units), pilot))
 
 

@@ -15,10 +15,10 @@ from curate.engine import provenance_of
 from curate.files import as_path
 from curate.models import pinned
 from curate.planning import build_units
-from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.sources import ScanReport
 from curate.store import RunStore
+from curate.unit_columns import UnitColumns
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open-clip-torch", "pillow", "numpy", "ray")
 
@@ -29,7 +29,7 @@ class Plan:
 
     config: RunConfig
     """As given, with the hub ids of experts and captioner pinned to commits."""
-    units: list[Unit]
+    units: UnitColumns
     scans: dict[str, ScanReport]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curate.engine import CaptionStep, ExpertStep, ReadInputs, ScoreStep, Step
 from curate.planning import calls, captions_wanted
-from curate.records import Unit
 from curate.run.config import RunConfig
 from curate.run.planning import fingerprint
 from curate.seal import RuleConfig, broken_units
@@ -22,11 +22,9 @@ class SkipBroken:
 
     rules: tuple[RuleConfig, ...]
 
-    def __call__(self, units: Mapping[str, Unit], scores: Mapping[str, Mapping[str, float | int]]) -> set[str]:
-        """``scores``: unit_id -> column -> value of the scorers that ran before."""
-        frame = pd.DataFrame.from_dict({unit_id: dict(row) for unit_id, row in scores.items()}, orient="index")
-        frame["layout"] = [units[unit_id].layout for unit_id in frame.index]
-        return broken_units(frame, self.rules)
+    def __call__(self, scores: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """``scores``: a row a unit, columns of the scorers that ran before and ``layout``."""
+        return broken_units(scores, self.rules)
 
 
 def make_stages(config: RunConfig) -> list[Step]:

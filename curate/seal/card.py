@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curate.records import Unit
-
 LOADING = '''```python
 import webdataset as wds                                    # samples with PIL images and the parsed .json
 dataset = wds.WebDataset("{first}", shardshuffle=False).decode("pil")
@@ -25,11 +23,6 @@ class Origin(NamedTuple):
     licence: str
     attribution: str
     sha256: str
-
-
-def origins_of(units: Iterable[Unit]) -> set[Origin]:
-    """The different source images of units."""
-    return {Origin(item.licence, item.attribution, item.sha256) for unit in units for item in unit.inputs.values()}
 
 
 def data_card(dataset: Mapping[str, Any], origins: Iterable[Origin]) -> str:

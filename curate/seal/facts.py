@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from curate.records import Unit
 from curate.seal.look_alikes import Bools, Ints
 from curate.seal.split import keys_of
 
@@ -65,40 +66,52 @@ class ScoreTable:
     """All scores of the planned units."""
 
     frame: pd.DataFrame
-    """Indexed by unit_id in plan order; float32 and Int64 columns."""
+    """A row a unit, in plan order; float32 and Int64 columns."""
     owners: dict[str, str]
     """Column -> the scorer that gave it."""
-    seen: dict[str, set[str]]
-    """Scorer -> units it has numbers or an error for."""
-    errors: dict[str, dict[str, str]]
-    """Scorer -> unit_id -> error."""
+    seen: dict[str, Bools]
+    """Scorer -> (N,) whether it has numbers or an error for a unit."""
+    errors: dict[str, dict[int, str]]
+    """Scorer -> place of a unit in the plan -> error."""
 
 
-def facts_of(units: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, *, selected: frozenset[str] | None = None,
+def facts_of(plan: pa.Table, ledger: pd.DataFrame, scores: ScoreTable, *, selected: frozenset[str] | None = None,
              ) -> Facts:
     """From the plan, the ledger and the scores. ``selected``: ids that may be kept; None = all."""
-    ids = [unit.unit_id for unit in units]
-    found = dict.fromkeys(ids, UNMADE)
-    committed = ledger[["status", "stage", "reason"]]
-    for row in committed.loc[committed.index.isin(ids)].itertuples():
-        failed = Verdict("failed", str(row.stage), str(row.reason))
-        found[str(row.Index)] = failed if row.status == "failed" else MADE
-    outcomes = list(dict.fromkeys([MADE, *found.values()]))
-    numbers = {verdict: i for i, verdict in enumerate(outcomes)}
-    unseen = np.full(len(ids), -1, dtype=np.int64)
+    made, outcomes = _outcomes(ledger[["status", "stage", "reason"]].reindex(plan.column("unit_id").to_pandas()))
+    unseen = np.full(plan.num_rows, -1, dtype=np.int64)
     for i, seen in reversed(list(enumerate(scores.seen.values()))):
-        unseen[[unit_id not in seen for unit_id in ids]] = i
-    position = {unit_id: i for i, unit_id in enumerate(ids)}
-    sources, subjects = numbered(*np.array([keys_of(unit) for unit in units], dtype=np.int64).reshape(-1, 3).T)
+        unseen[~seen] = i
+    sources, subjects = numbered(*keys_of(plan))
+    chosen = np.ones(plan.num_rows, dtype=bool)
+    if selected is not None:
+        chosen = np.asarray(pc.is_in(plan.column("unit_id"), pa.array(sorted(selected), pa.string())))
+    layout = plan.column("layout").combine_chunks().dictionary_encode()
     return Facts(
-        frame=scores.frame.assign(layout=np.array([unit.layout for unit in units], dtype=object)),
-        val=np.array([unit.side == "val" for unit in units], dtype=bool),
-        made=np.array([numbers[found[unit_id]] for unit_id in ids], dtype=np.int64), outcomes=outcomes,
+        frame=scores.frame.assign(layout=np.array(layout.dictionary.to_pylist(), dtype=object)[layout.indices]),
+        val=np.asarray(pc.equal(plan.column("side"), "val")), made=made, outcomes=outcomes,
         unseen=unseen, scorers=tuple(scores.seen), owners=scores.owners,
-        errors={name: {position[u]: text.partition("\n")[0] for u, text in said.items() if u in position}
+        errors={name: {place: text.partition("\n")[0] for place, text in said.items()}
                 for name, said in scores.errors.items()},
-        sources=sources, subjects=subjects,
-        chosen=np.array([selected is None or unit_id in selected for unit_id in ids], dtype=bool))
+        sources=sources, subjects=subjects, chosen=chosen)
+
+
+def _outcomes(rows: pd.DataFrame) -> tuple[Ints, list[Verdict]]:
+    """``made`` and ``outcomes`` of ``Facts`` from the ledger's rows, NaN = none."""
+    codes = np.zeros(len(rows), dtype=np.int64)
+    codes[rows["status"].isna().to_numpy()] = 1
+    found = [MADE, UNMADE]
+    failed = np.flatnonzero((rows["status"] == "failed").to_numpy(dtype=bool, na_value=False))
+    numbers = {verdict: i for i, verdict in enumerate(found)}
+    for place, stage, reason in zip(failed.tolist(), *(rows[name].iloc[failed] for name in ("stage", "reason")),
+                                    strict=True):
+        codes[place] = numbers.setdefault(Verdict("failed", str(stage), str(reason)), len(numbers))
+    there, firsts = np.unique(codes, return_index=True)
+    order = [0, *(int(code) for code in there[np.argsort(firsts)] if code)]
+    renamed = np.zeros(len(numbers), dtype=np.int64)
+    renamed[order] = np.arange(len(order))
+    every = list(numbers)
+    return renamed[codes], [every[code] for code in order]
 
 
 def numbered(source: Ints, subject: Ints, style_subject: Ints) -> tuple[Ints, Ints]:

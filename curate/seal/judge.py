@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,11 +52,12 @@ class Judged:
         return Counter({verdict: int(n) for verdict, n in zip(self.verdicts, counts, strict=True) if n})
 
     def table(self, unit_ids: Sequence[str]) -> pd.DataFrame:
-        """``status``, ``stage`` and ``reason`` of every unit, indexed by unit_id in plan order."""
-        rows = [self.verdicts[code] for code in self.codes.tolist()]
+        """``status``, ``stage`` and ``reason`` of every unit, in plan order."""
+        columns = {name: np.array([getattr(verdict, name) for verdict in self.verdicts], dtype=object)[self.codes]
+                   for name in Verdict._fields}
         for i in np.flatnonzero(self.twins >= 0).tolist():
-            rows[i] = rows[i]._replace(reason=TWIN + unit_ids[self.twins[i]])
-        return pd.DataFrame(rows, index=list(unit_ids), columns=["status", "stage", "reason"])
+            columns["reason"][i] = TWIN + unit_ids[self.twins[i]]
+        return pd.DataFrame(columns)
 
 
 class Judge:
@@ -140,23 +142,26 @@ class _Book:
         return self._numbers[verdict]
 
 
-def gather_scores(store: RunStore, unit_ids: Sequence[str], scorers: Sequence[tuple[str, str]]) -> ScoreTable:
+def gather_scores(store: RunStore, unit_ids: pd.Index[Any], scorers: Sequence[tuple[str, str]]) -> ScoreTable:
     """The scores of ``scorers`` (name, fingerprint) side by side. StoreError when two give the same column."""
     parts: list[pd.DataFrame] = []
     owners: dict[str, str] = {}
-    seen: dict[str, set[str]] = {}
-    errors: dict[str, dict[str, str]] = {}
+    seen: dict[str, Bools] = {}
+    errors: dict[str, dict[int, str]] = {}
     for name, fingerprint in scorers:
         scores = store.scores(name, fingerprint)
-        seen[name] = set(scores.index)
-        errors[name] = {str(k): str(v) for k, v in scores["error"][scores["error"] != ""].items()}
-        part = scores.drop(columns="error").reindex(list(unit_ids))
+        at = unit_ids.get_indexer(scores.index)
+        seen[name] = np.zeros(len(unit_ids), dtype=bool)
+        seen[name][at[at >= 0]] = True
+        said = np.flatnonzero((scores["error"] != "").to_numpy(dtype=bool) & (at >= 0))
+        errors[name] = dict(zip(at[said].tolist(), map(str, scores["error"].iloc[said]), strict=True))
+        part = scores.drop(columns="error").reindex(unit_ids)
         for column in part.columns:
             if column in owners:
                 raise StoreError(f"scorers {owners[column]} and {name} both give {column}; seal with one of them")
             owners[str(column)] = name
-        parts.append(part)
-    frame = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=pd.Index(list(unit_ids)))
+        parts.append(part.reset_index(drop=True))
+    frame = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=range(len(unit_ids)))
     return ScoreTable(frame=frame, owners=owners, seen=seen, errors=errors)
 
 

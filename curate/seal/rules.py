@@ -119,8 +119,8 @@ def decide(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> Verdicts:
     return Verdicts(table=table, margins=pd.DataFrame({m.rule.label: m.margin for m in measured}, index=frame.index))
 
 
-def broken_units(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> set[str]:
-    """Units already out of bounds by numbers that are known: a cascade may skip them.
+def broken_units(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> Bools:
+    """(N,) units already out of bounds by numbers that are known: a cascade may skip them.
 
     Columns that are not there yet and missing numbers break nothing here.
     """
@@ -129,7 +129,7 @@ def broken_units(frame: pd.DataFrame, rules: Sequence[RuleConfig]) -> set[str]:
         if rule.column in frame.columns:
             m = _Measured(Numbers(frame), rule)
             broken |= m.low | m.high
-    return set(frame.index[broken])
+    return broken
 
 
 class Numbers:

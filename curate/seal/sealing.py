@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from curate.errors import StoreError
 from curate.files import make_folder, remove_tree, write_advice, write_atomic, write_json
-from curate.records import Unit
-from curate.seal.card import Origin, data_card, origins_of
+from curate.seal.card import Origin, data_card
 from curate.seal.config import SealConfig
 from curate.seal.facts import ScoreTable, facts_of
 from curate.seal.index import build_index, check_accounting
@@ -29,6 +28,7 @@ from curate.seal.samples import Members, build_sample, member_suffixes
 from curate.seal.shards import Shard, write_shards
 from curate.store import RunStore, with_captions
 from curate.store.tables import write_table
+from curate.unit_columns import units_of
 
 FORMAT = 1
 """Of dataset.json and the samples; raised when an older reader would misread them."""
@@ -61,34 +61,35 @@ def seal(store: RunStore, *, rules: Sequence[RuleConfig] = (), near_duplicates: 
     """Write ``shards/`` of a run anew from what is committed; the former set is replaced as a whole.
 
     ``scorers``: (name, fingerprint) of the scores to use; ``selected``: ids that may be kept, None = all. Equal inputs
-    give equal bytes. Raises ConfigError for a rule
-    on a column nobody gives, StoreError for a damaged candidate, a full disk (the former set stays) or an accounting
-    that does not add up.
+    give equal bytes. Holds plan, ledger and scores of all units as columns. Raises ConfigError for a rule on a column
+    nobody gives, StoreError for a damaged candidate, a full disk (the former set stays) or an accounting that does not
+    add up.
     """
     config = config or SealConfig()
     final = store.paths.shards
     check_replaceable(final)
     ledger = store.ledger()
-    units = with_captions(store.units(), ledger)
-    ids = [unit.unit_id for unit in units]
+    plan = with_captions(store.plan.table(), ledger).combine_chunks()
+    ids = pd.Index(plan.column("unit_id").to_pandas())
     scores = gather_scores(store, ids, scorers)
-    facts = facts_of(units, ledger, scores, selected=selected)
+    facts = facts_of(plan, ledger, scores, selected=selected)
     judged = Judge(facts)(rules, near_duplicates)
-    kept = [unit for unit, keep in zip(units, judged.kept.tolist(), strict=True) if keep]
-    build = _builder(store, kept, ledger, scores, config)
+    kept = plan.filter(pa.array(judged.kept)).select(["unit_id", "side"]).to_pydict()
+    sides = dict(zip(kept["unit_id"], kept["side"], strict=True))
+    build = _builder(store, plan, ids, ledger, scores, config)
     staged = staging_folder(final)
     try:
         mend(final)
         make_folder(staged)
-        shards, where = write_splits(staged, {unit.unit_id: unit.side for unit in kept}, build, config)
-        index = build_index(units, judged.table(ids), facts, scores, where)
-        check_accounting(units, index, sum(shard.samples for shard in shards))
+        shards, where = write_splits(staged, sides, build, config)
+        index = build_index(plan, judged.table(ids), facts, scores, where)
+        check_accounting(plan, index, sum(shard.samples for shard in shards))
         report = report_of(judged, shards, final)
         columns = {name: str(index.schema.field(name).type) for name in scores.owners}
         dataset = describe(report, RuleSet(rules=tuple(rules), near_duplicates=near_duplicates), config,
                            columns=columns, owners=scores.owners, scorers=scorers)
-        dataset["models"] = models_of(ledger.loc[[unit.unit_id for unit in kept], "provenance"])
-        write_sidecars(staged, dataset, index, origins_of(kept))
+        dataset["models"] = models_of(ledger.loc[list(sides), "provenance"])
+        write_sidecars(staged, dataset, index, _origins(plan.filter(pa.array(judged.kept))))
         publish(final)
     except OSError as error:
         raise StoreError(f"{staged}: cannot be written: {write_advice(error)}") from error
@@ -108,28 +109,32 @@ def report_of(judged: Judged, shards: Sequence[Shard], folder: Path) -> SealRepo
                       folder=folder)
 
 
-def _builder(store: RunStore, kept: Sequence[Unit], ledger: pd.DataFrame, scores: ScoreTable, config: SealConfig,
-             ) -> Callable[[str], Members]:
-    """unit_id -> its members; called from several threads."""
-    by_id = {unit.unit_id: unit for unit in kept}
-    rows = _records(ledger.loc[list(by_id)])
-    numbers = _records(scores.frame.loc[list(by_id)])
+def _builder(store: RunStore, plan: pa.Table, ids: pd.Index[Any], ledger: pd.DataFrame, scores: ScoreTable,
+             config: SealConfig) -> Callable[[str], Members]:
+    """unit_id -> its members; called from several threads. What it needs of a unit is taken out of the columns."""
+    (batch,) = plan.to_batches() or [plan.schema.empty_table().to_batches()]
+    numbers = {str(name): column.to_numpy(dtype=object) if column.dtype == "Int64" else column.to_numpy()
+               for name, column in scores.frame.items()}
 
     def build(unit_id: str) -> Members:
-        row = rows[unit_id]
+        place = int(ids.get_indexer(pd.Index([unit_id]))[0])
+        row: dict[str, Any] = {str(name): value for name, value in ledger.loc[unit_id].items()}
+        found = {name: column[place] for name, column in numbers.items()}
         try:
             images = store.read_images(unit_id, row)
-            return build_sample(by_id[unit_id], images, numbers[unit_id], row["provenance"], config)
+            (unit,) = units_of(batch.slice(place, 1))
+            return build_sample(unit, images, found, row["provenance"], config)
         except StoreError as error:
             raise StoreError(f"unit {unit_id}: {error}") from error
 
     return build
 
 
-def _records(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """unit_id -> column -> value."""
-    values = frame.to_dict("records")
-    return {str(key): {str(k): v for k, v in row.items()} for key, row in zip(frame.index, values, strict=True)}
+def _origins(kept: pa.Table) -> set[Origin]:
+    """The different source images of units."""
+    items = kept.column("inputs").combine_chunks().flatten()
+    terms = pa.table({name: items.field(name) for name in Origin._fields}).group_by(list(Origin._fields)).aggregate([])
+    return {Origin(*row) for row in zip(*(column.to_pylist() for column in terms.columns), strict=True)}
 
 
 def write_splits(folder: Path, side_of: Mapping[str, str], build: Callable[[str], Members], config: SealConfig,

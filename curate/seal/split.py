@@ -13,10 +13,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from curate.records import InputRole, Unit
+from curate import seeds
+from curate.records import InputRole
 from curate.seal.look_alikes import Bools, Ints, LookAlikes
-from curate.seeds import seed
+from curate.unit_columns import CHUNK
 
 LEAK = "leaks across the split"
 TARGETS: tuple[InputRole, ...] = ("stylized", "content")
@@ -34,17 +36,27 @@ class Keys(NamedTuple):
     and its style is meant to be shared by many units."""
 
 
-def keys_of(unit: Unit) -> Keys:
-    """What the unit shares with others."""
-    target = next((unit.inputs[role].sha256 for role in TARGETS if role in unit.inputs), unit.unit_id)
-    plain = unit.inputs.get("subject")
-    return Keys(seed("source", target), _subject(unit.subject, target),
-                _subject(unit.style_subject, plain.sha256 if plain else ""))
+def keys_of(plan: pa.Table) -> Ints:
+    """(3, N) what each unit of a plan shares with others: the ``Keys`` as rows."""
+    source, subject = seeds.Digests("source", size=8), seeds.Digests("subject", size=8)
+
+    def named(words: str, sha256: str) -> int:
+        name = " ".join(words.casefold().split()) or sha256
+        return _number(subject(name)) if name else 0
+
+    parts = [np.zeros((0, 3), dtype=np.int64)]
+    for batch in plan.select(["unit_id", "subject", "style_subject", "inputs"]).to_batches(max_chunksize=CHUNK):
+        found = []
+        for unit_id, words, style_words, inputs in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            sums = {one["role"]: one["sha256"] for one in inputs}
+            target = next((sums[role] for role in TARGETS if role in sums), unit_id)
+            found.append((_number(source(target)), named(words, target), named(style_words, sums.get("subject", ""))))
+        parts.append(np.array(found, dtype=np.int64).reshape(-1, 3))
+    return np.concatenate(parts).T
 
 
-def _subject(words: str, sha256: str) -> int:
-    name = " ".join(words.casefold().split()) or sha256
-    return seed("subject", name) if name else 0
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest, "big") >> 1
 
 
 def leaking(subjects: Ints, val: Bools, kept: Bools, alike: LookAlikes | None, hashed: Bools) -> Bools:

@@ -3,56 +3,72 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from curate.errors import StoreError
+from curate.files import list_files
 from curate.interfaces import ROLES
-from curate.records import Unit
+from curate.keys import ID_BYTES, KeyIndex, id_bytes
 from curate.seal.fault import Fault
 from curate.seal.publish import INDEX
 from curate.store import RunPaths, RunStore
-from curate.store.tables import read_table
+from curate.store.standing import MADE
+from curate.store.tables import open_parquet, read_table
 from curate.store.tars import Extent, read_extents
 
 
 def verify_segments(paths: RunPaths, *, deep: bool) -> list[Fault]:
-    """Every committed segment: readable, its tar there and long enough, scores only of units that were made."""
+    """All committed rows: readable, their tars there and long enough, scores only of units that were made."""
     faults: list[Fault] = []
-    made: set[str] = set()
-    for path in sorted(paths.candidates.glob("seg-*.parquet")):
+    made = [np.zeros((0, ID_BYTES), dtype=np.uint8)]
+    for name, table in _pieces(paths.ledger, faults, ""):
         try:
-            rows = [row for row in read_table(path).to_pylist() if row["status"] == "made"]
-            made |= {row["unit_id"] for row in rows}
-            faults += _check_tar(path, rows, deep=deep)
+            rows = table.filter(pc.equal(table.column("status"), "made"))
+            made.append(id_bytes(rows.column("unit_id").combine_chunks()))
+            blocks: dict[str, list[dict[str, Any]]] = {}
+            for row in rows.to_pylist():
+                blocks.setdefault(row["block_id"], []).append(row)
+            for block_id in sorted(set(table.column("block_id").to_pylist())):
+                faults += _check_tar(paths.candidate_tar(block_id), blocks.get(block_id, []), deep=deep)
         except (StoreError, KeyError, TypeError) as error:
-            faults.append(Fault(path.name, f"cannot be used: {error}"))
-    for path in sorted(paths.all_scores.glob("*/seg-*.parquet")):
-        place = f"{path.parent.name}/{path.name}"
-        try:
-            ids = read_table(path).column("unit_id").to_pylist()
-        except (StoreError, KeyError) as error:
-            faults.append(Fault(place, f"cannot be used: {error}"))
-            continue
-        strangers = [unit_id for unit_id in ids if unit_id not in made]
-        if strangers:
-            faults.append(Fault(place, f"scores unit {strangers[0]}, which has no candidate"
-                                       + (f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else "")))
+            faults.append(Fault(name, f"cannot be used: {error}"))
+    index = KeyIndex(np.concatenate(made))
+    for folder in sorted(paths.all_scores.glob("*")):
+        for name, table in _pieces(folder, faults, f"{folder.name}/"):
+            ids = table.column("unit_id").combine_chunks()
+            strangers = np.flatnonzero(index.find(id_bytes(ids)) < 0)
+            if len(strangers):
+                faults.append(Fault(f"{folder.name}/{name}", f"scores unit {ids[strangers[0]]}, which has no candidate"
+                                    + (f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else "")))
     return faults
 
 
-def _check_tar(path: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> list[Fault]:
-    tar = path.with_suffix(".tar")
+def _pieces(folder: Path, faults: list[Fault], within: str) -> Iterator[tuple[str, pa.Table]]:
+    """Names of the files with rows, and their row groups. What cannot be read is added to ``faults``."""
+    for name in sorted(name for name in list_files(folder) if name.startswith(("seg-", "rows-"))):
+        try:
+            with open_parquet(folder / name) as file:
+                for group in range(file.num_row_groups):
+                    yield name, file.read_row_group(group, use_threads=False)
+        except (StoreError, OSError, pa.ArrowException) as error:
+            faults.append(Fault(f"{within}{name}", f"cannot be used: {error}"))
+
+
+def _check_tar(tar: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> list[Fault]:
     if not tar.is_file():
-        return [Fault(tar.name, f"is missing, but {path.name} is committed; delete that too and run again")]
+        return [Fault(tar.name, "is missing, but its rows are committed; `curate run` makes its units again")]
     size = tar.stat().st_size
     faults = []
     for row in rows:
         extents = [Extent(row[f"{role}_offset"], row[f"{role}_bytes"]) for role in ROLES]
         if any(extent.offset + extent.size > size for extent in extents):
-            return [Fault(tar.name, f"ends before the images of unit {row['unit_id']}; delete it and {path.name}, "
-                                    "then run again")]
+            return [Fault(tar.name, f"ends before the images of unit {row['unit_id']}; delete it, then run again")]
         if deep:
             for role, data in zip(ROLES, read_extents(tar, extents), strict=True):
                 if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]:
@@ -60,15 +76,17 @@ def _check_tar(path: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> lis
     return faults
 
 
-def verify_statuses(store: RunStore, units: Sequence[Unit]) -> list[Fault]:
+def verify_statuses(store: RunStore) -> list[Fault]:
     """The index against the plan, and its statuses against the ledger. Candidates made since the seal are no fault."""
-    rows = read_table(store.paths.shards / INDEX).select(["unit_id", "status"]).to_pylist()
-    planned, indexed = [unit.unit_id for unit in units], [row["unit_id"] for row in rows]
-    if planned != indexed:
-        lost, strange = set(planned) - set(indexed), set(indexed) - set(planned)
+    index = read_table(store.paths.shards / INDEX).select(["unit_id", "status"])
+    planned, indexed = store.plan.table(["unit_id"]).column(0), index.column("unit_id")
+    if not planned.equals(indexed):
+        lost, strange = set(planned.to_pylist()) - set(indexed.to_pylist()), set(indexed.to_pylist()) - set(
+            planned.to_pylist())
         says = f"{len(lost)} planned units are not in it and {len(strange)} of its units are not planned"
         return [Fault(INDEX, f"does not agree with the plan: {says if lost or strange else 'the order differs'}; "
                              "seal again")]
-    made = store.committed(include_failed=False)
+    decided = np.asarray(pc.is_in(index.column("status"), pa.array(["kept", "rejected"])))
+    without = np.flatnonzero(decided & (store.standing().status != MADE))
     return [Fault(INDEX, f"says that unit {row['unit_id']} is {row['status']}, but its candidate is not committed")
-            for row in rows if row["status"] in ("kept", "rejected") and row["unit_id"] not in made]
+            for row in index.take(pa.array(without)).to_pylist()]

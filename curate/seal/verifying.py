@@ -28,14 +28,14 @@ def verify(run: Path, *, deep: bool = False) -> list[Fault]:
         return [Fault(str(run), f"is neither a run directory (no run.json) nor a sealed folder (no {DATASET_JSON})")]
     try:
         store = RunStore.open(run, sweep=False)
-        units = store.units()
+        store.plan.check()
     except CurateError as error:
         return [Fault("run", str(error))]
     faults = verify_segments(paths, deep=deep)
     if paths.shards.exists():
         faults += verify_folder(paths.shards)
         if not faults:  # with damaged segments or shards a comparison would only repeat the damage
-            faults += verify_statuses(store, units)
+            faults += verify_statuses(store)
     elif retired_folder(paths.shards).exists():
         faults.append(Fault("shards", "a seal was interrupted while it swapped the folders; seal again"))
     else:

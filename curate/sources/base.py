@@ -8,8 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from curate.config import StrictModel
 from curate.errors import ImageError
+from curate.item_columns import ItemColumns
+from curate.keys import Ints
 from curate.records import SourceItem
 
 
@@ -23,7 +27,7 @@ class ScanReport(NamedTuple):
 class Scan(NamedTuple):
     """The items of a source, sorted by content hash, and what was counted on the way."""
 
-    items: list[SourceItem]
+    items: ItemColumns
     report: ScanReport
 
 
@@ -37,9 +41,8 @@ class Source(StrictModel, ABC):
         not depend on listing order. Bytes that are no image are offered too: the run then records a failed unit.
         Raises SourceError where the source as a whole cannot be read.
         """
-        found = [dataclasses.replace(item, source=name) for item in self._entries()]
-        found.sort(key=_preference)
-        items = [item for i, item in enumerate(found) if i == 0 or item.sha256 != found[i - 1].sha256]
+        found = ItemColumns.of(dataclasses.replace(item, source=name) for item in self._entries())
+        items = found.take(_different(found))
         return Scan(items, ScanReport(found=len(found), duplicates=len(found) - len(items)))
 
     def read(self, locator: str) -> bytes:
@@ -65,6 +68,24 @@ def content_hash(data: bytes) -> str:
 def unreadable_hash(locator: str) -> str:
     """Stands in for the hash of bytes that could not be read at scan time, so that the entry still becomes a unit."""
     return hashlib.sha256(b"unreadable\0" + locator.encode()).hexdigest()
+
+
+def _different(items: ItemColumns) -> Ints:
+    """Places of the items in the order of their hashes, one for each hash."""
+    begins = np.ascontiguousarray(items.sums[:, :8]).view(">u8").ravel()
+    order: Ints = np.argsort(begins, kind="stable")
+    same = np.flatnonzero(begins[order[1:]] == begins[order[:-1]])
+    if not len(same):
+        return order
+    dropped: list[int] = []
+    for run in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1):  # items whose hashes begin alike: nearly always
+        places = order[run[0]:run[-1] + 2]  # the same image
+        one = {int(place): items[int(place)] for place in places}
+        ranked = sorted(one, key=lambda place: _preference(one[place]))
+        order[run[0]:run[-1] + 2] = ranked
+        sums = [one[place].sha256 for place in ranked]
+        dropped += [int(run[0]) + i for i in range(1, len(ranked)) if sums[i] == sums[i - 1]]
+    return np.delete(order, dropped)
 
 
 def _preference(item: SourceItem) -> tuple[str | bool, ...]:

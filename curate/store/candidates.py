@@ -1,4 +1,8 @@
-"""Candidate segments: the images of a block in one tar, and its ledger rows in a parquet written last."""
+"""Candidate segments: the images of a block in one tar, and its ledger rows in a parquet written last.
+
+A unit counts as committed for the engine while both are there, so deleting a damaged tar is enough to have it made
+again; the new rows replace the former ones, folded or not.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import StoreError
 from curate.files import write_atomic
 from curate.interfaces import ROLES
-from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Unit, Work, captioned
+from curate.records import CAPTION_FIELDS, Block, CaptionField, Failure, Work
 from curate.seeds import digest
 from curate.store.layout import RunPaths
-from curate.store.tables import SegmentFolder, read_table, write_table
+from curate.store.segments import SegmentFolder
+from curate.store.tables import read_table, write_table
 from curate.store.tars import Extent, build_tar, read_extents
 
 SCHEMA = pa.schema([
@@ -39,18 +45,25 @@ def captions_in(row: Mapping[Any, Any]) -> dict[CaptionField, str]:
     return {name: text for name in CAPTION_FIELDS if isinstance(text := row.get(name), str) and text}
 
 
-def with_captions(units: Sequence[Unit], ledger: pd.DataFrame) -> list[Unit]:
+def with_captions(plan: pa.Table, ledger: pd.DataFrame) -> pa.Table:
     """The units of a plan with what a captioner wrote for them, as the ledger has it."""
-    written = ledger[list(CAPTION_FIELDS)].dropna(how="all").to_dict("index")
-    return [captioned(unit, captions_in(written[unit.unit_id])) if unit.unit_id in written else unit for unit in units]
+    written = ledger[list(CAPTION_FIELDS)].dropna(how="all")
+    if not len(written):
+        return plan
+    for name in CAPTION_FIELDS:
+        given, found = plan.column(name), written[name].reindex(plan.column("unit_id").to_pandas())
+        text = pa.array(found.fillna("").to_numpy(dtype=object), pa.string())
+        column = pc.if_else(pc.equal(given, ""), text, given)
+        plan = plan.set_column(plan.schema.get_field_index(name), name, column)
+    return plan
 
 
 class Candidates:
-    """The candidates folder. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
+    """Images and ledger. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
-        self._segments = SegmentFolder(paths.candidates, SCHEMA, repeated=("provenance", "block_id"))
+        self.segments = SegmentFolder(paths.ledger, SCHEMA, repeated=("provenance", "block_id"))
 
     def commit(self, work: Work, *, provenance: Mapping[str, Any]) -> None:
         """Write the block's tar, then its rows. See ``RunStore.commit_candidates``."""
@@ -95,7 +108,7 @@ class Candidates:
         A unit that stands in several segments (it failed once and was made later, or a block was cut after a crash)
         counts once: ``made`` before ``failed``, then the first segment by name.
         """
-        frame: pd.DataFrame = self._segments.table().to_pandas()
+        frame: pd.DataFrame = self.segments.table().to_pandas()
         frame = frame.sort_values(["status", "segment"], ascending=[False, True], kind="stable")  # "made" > "failed"
         return frame.drop_duplicates("unit_id").set_index("unit_id")
 
@@ -137,6 +150,6 @@ class Candidates:
         images = dict(zip(ROLES, read_extents(path, extents), strict=True))
         for role, data in images.items():
             if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]:
-                raise StoreError(f"{path}: the {role} image of unit {unit_id} is damaged; delete this file and "
-                                 f"{self._paths.candidate_rows(row['block_id']).name}, then run the same command again")
+                raise StoreError(f"{path}: the {role} image of unit {unit_id} is damaged; delete this file, "
+                                 "then run the same command again")
         return {str(role): data for role, data in images.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,13 @@ class RunPaths:
 
     @property
     def candidates(self) -> Path:
-        """Folder of candidate segments."""
+        """Folder of the candidates' images."""
         return self.root / "candidates"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the candidates' rows: apart from the images, so that listing it stays cheap."""
+        return self.root / "ledger"
 
     @property
     def all_scores(self) -> Path:
@@ -59,8 +65,8 @@ class RunPaths:
         return self.candidates / f"seg-{block_id}.tar"
 
     def candidate_rows(self, block_id: str) -> Path:
-        """Ledger rows of one candidate segment; its existence is the commit."""
-        return self.candidates / f"seg-{block_id}.parquet"
+        """Ledger rows of one candidate segment, until they are folded; beside a tar their existence is the commit."""
+        return self.ledger / f"seg-{block_id}.parquet"
 
     def scores(self, scorer: str, fingerprint: str) -> Path:
         """Folder of one scorer at one fingerprint (of its config and model)."""
@@ -74,15 +80,19 @@ def sweep_temporary(root: Path) -> list[Path]:
     """
     if is_remote(root):
         return []  # a PUT has no temporary name
-    swept = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            match = TEMPORARY.match(name)
-            if match and not _alive(int(match[1])):
-                path = Path(folder) / name
+    return sorted(_swept(root))
+
+
+def _swept(folder: Path) -> Iterator[Path]:
+    """One entry after the other: a list of a million names is 100 MB."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _swept(Path(entry.path))
+            elif (match := TEMPORARY.match(entry.name)) and not _alive(int(match[1])):
+                path = Path(entry.path)
                 path.unlink(missing_ok=True)
-                swept.append(path)
-    return sorted(swept)
+                yield path
 
 
 def _alive(pid: int) -> bool:

@@ -1,111 +1,210 @@
-"""The plan as a parquet file: every unit in order, with its block and its input images."""
+"""The plan as a parquet file of many row groups: every unit in order, with its block and its input images.
+
+Written and read a row group at a time, so a plan of any length takes the memory of one group; what is held of all units
+are their ids as bytes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import astuple, fields
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
-from sys import intern
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import StoreError
-from curate.records import SourceItem, Unit
-from curate.store.blocks import make_blocks
-from curate.store.tables import read_table, write_table
+from curate.files import writing
+from curate.keys import KeyIndex, Raw, characters, id_bytes
+from curate.records import Block, SourceItem, Unit
+from curate.seeds import digest
+from curate.store.blocks import make_block
+from curate.store.tables import WRITING, open_parquet
+from curate.unit_columns import SCHEMA as UNITS
+from curate.unit_columns import UNIT_FIELDS, batches, units_of
 
-ITEM_FIELDS = tuple(f.name for f in fields(SourceItem))
-UNIT_FIELDS = tuple(f.name for f in fields(Unit) if f.name != "inputs")
-LABELS = ("recipe", "layout", "side", "style")
-CHUNK = 20_000
-"""Units that are Python lists of values at one time, on their way to Arrow and back."""
-SCHEMA = pa.schema([
-    *((name, pa.int64() if name == "index" else pa.string()) for name in UNIT_FIELDS),
-    ("block", pa.int64()),
-    ("block_id", pa.string()),
-    ("inputs", pa.list_(pa.struct([(name, pa.string()) for name in ("role", *ITEM_FIELDS)]))),
-])
+SCHEMA = pa.schema([*(UNITS.field(name) for name in UNIT_FIELDS), ("block", pa.int64()), ("block_id", pa.string()),
+                    UNITS.field("inputs")])
+GROUPS = 3
+"""Row groups that are kept for the next question: neighbours are asked for together."""
 
 
 def plan_digest(units: Sequence[Unit], block_size: int) -> str:
     """16 hex digits over everything in the plan: also where inputs lie and their licences, which unit ids leave out."""
-    h = hashlib.blake2b(str(block_size).encode(), digest_size=8)
-    for unit in units:
-        values = [getattr(unit, name) for name in UNIT_FIELDS]
-        inputs = [(role, *astuple(item)) for role, item in sorted(unit.inputs.items())]
-        h.update(json.dumps([values, inputs]).encode())
-    return h.hexdigest()
+    h = _begun(block_size)
+    for batch in batches(units, block_size):
+        _hash(h, batch.columns)
+    return str(h.hexdigest())
 
 
-def check_plan(units: Sequence[Unit]) -> None:
-    """Raises StoreError unless unit ids are distinct, usable as file and sample names, and indices count from 0."""
-    seen: set[str] = set()
-    for i, unit in enumerate(units):
-        if not unit.unit_id or not unit.unit_id.isalnum():  # a dot would split a sample's key, a slash its path
-            raise StoreError(f"plan: unit id {unit.unit_id!r} must be letters and digits only")
-        if unit.unit_id in seen:
-            raise StoreError(f"plan: unit {unit.unit_id} is planned twice")
-        if unit.index != i:
-            raise StoreError(f"plan: unit {unit.unit_id} has index {unit.index} at position {i}")
-        seen.add(unit.unit_id)
+def write_plan(path: Path, units: Sequence[Unit], block_size: int) -> str:
+    """Write the plan file of ``units`` cut into blocks of ``block_size``; its digest.
 
-
-def write_plan(path: Path, units: Sequence[Unit], block_size: int) -> None:
-    """Write the plan file of ``units`` cut into blocks of ``block_size``."""
-    step = max(1, CHUNK // block_size) * block_size  # whole blocks
-    parts = [_table(units[start:start + step], start // block_size, block_size)
-             for start in range(0, len(units), step)]
-    write_table(path, pa.concat_tables([SCHEMA.empty_table(), *parts]).combine_chunks())
-
-
-def _table(units: Sequence[Unit], first_block: int, block_size: int) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [getattr(u, name) for u in units] for name in UNIT_FIELDS}
-    blocks = make_blocks(units, block_size)
-    columns["block"] = [first_block + block.index for block in blocks for _ in block.units]
-    columns["block_id"] = [block.block_id for block in blocks for _ in block.units]
-    columns["inputs"] = [[{"role": role, **{name: getattr(item, name) for name in ITEM_FIELDS}}
-                          for role, item in sorted(unit.inputs.items())] for unit in units]
-    return pa.table(columns, schema=SCHEMA)
-
-
-def read_plan(path: Path) -> list[Unit]:
-    """The units of a plan file, in order. Units with the same input image share one item, and equal labels one text."""
-    table = read_table(path)
-    missing = [name for name in SCHEMA.names if name not in table.schema.names]
-    if missing:
-        raise StoreError(f"{path}: not a plan of this version: no column {missing[0]!r}")
-    units: list[Unit] = []
-    items: dict[tuple[str, ...], SourceItem] = {}
-    for part in table.to_batches(max_chunksize=CHUNK):
-        columns = [part.column(name).to_pylist() for name in UNIT_FIELDS]
-        inputs = part.column("inputs").to_pylist()
-        for values, entries in zip(zip(*columns, strict=True), inputs, strict=True):
-            known: dict[str, Any] = {name: intern(value) if name in LABELS else value
-                                     for name, value in zip(UNIT_FIELDS, values, strict=True)}
-            roles: dict[Any, SourceItem] = {intern(entry["role"]): _shared(entry, items) for entry in entries}
-            units.append(Unit(**known, inputs=roles))
-    return units
-
-
-def _shared(entry: dict[str, str], items: dict[tuple[str, ...], SourceItem]) -> SourceItem:
-    key = tuple(entry[name] for name in ITEM_FIELDS)
-    if key not in items:
-        items[key] = SourceItem(*key)
-    return items[key]
-
-
-def read_inputs(path: Path) -> pd.DataFrame:
-    """``unit_id``, ``role``, ``source`` and ``uri`` of every input image, without building units: a million in seconds.
+    Raises StoreError unless unit ids are distinct, usable as file and sample names, and indices count from 0; then
+    nothing is written.
     """
-    try:
-        table = read_table(path).select(["unit_id", "inputs"]).combine_chunks()
-    except (KeyError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: not readable as a plan ({error})") from error
-    lists = table.column("inputs").combine_chunks()
-    items = lists.flatten()
-    fields = {name: items.field(name).to_pandas() for name in ("role", "source", "uri")}
-    return pd.DataFrame({"unit_id": table.column("unit_id").take(lists.value_parent_indices()).to_pandas(), **fields})
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, not {block_size}")
+    h = _begun(block_size)
+    ids: list[Raw] = []
+    with writing(path) as file, pq.ParquetWriter(file, SCHEMA, **WRITING) as writer:
+        row = 0
+        for batch in batches(units, block_size):
+            _check(batch, row)
+            _hash(h, batch.columns)
+            ids.append(id_bytes(batch.column("unit_id")))
+            writer.write_batch(_with_blocks(batch, row // block_size, block_size))
+            row += batch.num_rows
+        if ids and (place := KeyIndex(np.concatenate(ids)).twice) is not None:
+            raise StoreError(f"plan: unit {units[place].unit_id} is planned twice")
+    return str(h.hexdigest())
+
+
+def _check(batch: pa.RecordBatch, first: int) -> None:
+    """Of ids and indices."""
+    usable = pc.utf8_is_alnum(batch.column("unit_id"))  # a dot would split a sample's key, a slash its path
+    if not pc.all(usable).as_py():
+        bad = batch.column("unit_id")[usable.index(False).as_py()].as_py()
+        raise StoreError(f"plan: unit id {bad!r} must be letters and digits only")
+    wrong = np.flatnonzero(batch.column("index").to_numpy() != np.arange(first, first + batch.num_rows))
+    if len(wrong):
+        one = batch.slice(int(wrong[0]), 1).to_pylist()[0]
+        raise StoreError(f"plan: unit {one['unit_id']} has index {one['index']} at position {first + int(wrong[0])}")
+
+
+def _with_blocks(batch: pa.RecordBatch, first_block: int, block_size: int) -> pa.RecordBatch:
+    ids = batch.column("unit_id").to_pylist()
+    starts = range(0, len(ids), block_size)
+    names = pa.array([digest(*ids[start:start + block_size]) for start in starts], pa.string())
+    blocks = np.arange(len(ids)) // block_size
+    own = {"block": pa.array(first_block + blocks), "block_id": names.take(pa.array(blocks))}
+    return pa.record_batch([own[name] if name in own else batch.column(name) for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _begun(block_size: int) -> Any:
+    return hashlib.blake2b(str(block_size).encode(), digest_size=8)
+
+
+def _hash(h: Any, columns: Sequence[pa.Array]) -> None:
+    """Lengths and bytes of every value: not of Arrow's own layout, which may change."""
+    for column in columns:
+        if pa.types.is_list(column.type):
+            h.update(np.diff(np.asarray(column.offsets)).tobytes())
+            _hash(h, column.flatten().flatten())
+        elif pa.types.is_string(column.type):
+            offsets, data = characters(column)
+            h.update(np.diff(offsets).tobytes())
+            h.update(data[offsets[0]:offsets[-1]])
+        else:
+            h.update(column.to_numpy().tobytes())
+
+
+class PlanFile:
+    """A plan on disk. StoreError from any method when it cannot be read."""
+
+    def __init__(self, path: Path, block_size: int) -> None:
+        self.path, self.block_size = path, block_size
+        self._group = lru_cache(maxsize=GROUPS)(self._read_group)
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        file = open_parquet(self.path)
+        missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+        if missing:
+            raise StoreError(f"{self.path}: not a plan of this version: no column {missing[0]!r}")
+        return file
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First row of each row group, and the number of rows."""
+        sizes = (self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups))
+        return [0, *accumulate(sizes)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def check(self) -> None:
+        """Read all of it. Raises StoreError where that is not possible."""
+        for _ in self.tables():
+            pass
+
+    @property
+    def num_blocks(self) -> int:
+        """The last may be smaller than the others."""
+        return -(-len(self) // self.block_size)
+
+    def _read(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            return self._file.read_row_group(group, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{self.path}: not readable as a plan ({error})") from error
+
+    def _read_group(self, group: int) -> pa.RecordBatch:
+        return self._read(group).combine_chunks().to_batches()[0]
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Some columns, a row group at a time."""
+        return (self._read(group, columns) for group in range(self._file.num_row_groups))
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Some columns of all units."""
+        empty = SCHEMA.empty_table().select(list(columns or SCHEMA.names))
+        return pa.concat_tables([empty, *self.tables(columns)])
+
+    @cached_property
+    def ids(self) -> Raw:
+        """(N, 16) ids as bytes."""
+        raw = np.empty((len(self), 16), dtype=np.uint8)
+        row = 0
+        for table in self.tables(["unit_id"]):
+            raw[row:row + table.num_rows] = id_bytes(table.column(0).combine_chunks())
+            row += table.num_rows
+        return raw
+
+    @cached_property
+    def index(self) -> KeyIndex:
+        """Finds units by id: 20 bytes a unit."""
+        raw = self.ids
+        del self.__dict__["ids"]
+        return KeyIndex(raw)
+
+    @property
+    def layouts(self) -> npt.NDArray[Any]:
+        """(N,) str objects, all of them of two."""
+        parts = [table.column(0).combine_chunks().dictionary_encode() for table in self.tables(["layout"])]
+        texts = [np.array(part.dictionary.to_pylist(), dtype=object)[part.indices.to_numpy()] for part in parts]
+        return np.concatenate([np.zeros(0, dtype=object), *texts])
+
+    def units(self, start: int = 0, stop: int | None = None) -> list[Unit]:
+        """The units from ``start`` to before ``stop``. Those with the same input image share one item."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        items: dict[tuple[str, ...], SourceItem] = {}
+        found: list[Unit] = []
+        while start < stop:
+            group = bisect_right(self._starts, start) - 1
+            end = min(stop, self._starts[group + 1])
+            batch = self._group(group).slice(start - self._starts[group], end - start)
+            found += units_of(batch, items)
+            start = end
+        return found
+
+    def block(self, number: int) -> Block:
+        """One block."""
+        return make_block(number, self.units(number * self.block_size, (number + 1) * self.block_size))
+
+    def inputs(self) -> pd.DataFrame:
+        """``unit_id``, ``role``, ``source`` and ``uri`` of every input image: a million in seconds."""
+        table = self.table(["unit_id", "inputs"]).combine_chunks()
+        lists = table.column("inputs").combine_chunks()
+        items = lists.flatten()
+        ids = table.column("unit_id").take(lists.value_parent_indices()).to_pandas()
+        fields = {name: items.field(name).to_pandas() for name in ("role", "source", "uri")}
+        return pd.DataFrame({"unit_id": ids, **fields})

@@ -7,7 +7,7 @@ gets another plan file, and candidates and scores are found by unit id, so units
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from curate.records import Block, Failure, Unit, Work
 from curate.store.attempts import Attempts
 from curate.store.blocks import make_block, make_blocks
 from curate.store.candidates import Candidates
+from curate.store.folding import FOLD, fold
 from curate.store.layout import RunPaths, sweep_temporary
-from curate.store.plan import check_plan, plan_digest, read_inputs, read_plan, write_plan
+from curate.store.plan import PlanFile, plan_digest, write_plan
 from curate.store.scores import Scores
+from curate.store.segments import SegmentFolder
+from curate.store.standing import Standing
 
-FORMAT = 1
+FORMAT = 2
 """Of the run directory; raised when an older reader would misread it."""
 
 
@@ -34,7 +37,8 @@ class RunStore:
         self.root = root
         self.paths = RunPaths(root)
         self._run = dict(run)
-        self._units: list[Unit] | None = None
+        self._file: PlanFile | None = None
+        self._standing: Standing | None = None
         self._candidates = Candidates(self.paths)
         self._scores: dict[tuple[str, str], Scores] = {}
         self._attempts = Attempts(self.paths.attempts)
@@ -53,9 +57,7 @@ class RunStore:
                 raise StoreError(f"{root}: holds another plan ({store._plan['units']} units; this config plans "
                                  f"{len(units)}); extend it with the new plan or choose another directory")
             return store
-        check_plan(units)
-        plan = _describe("plan.parquet", units, block_size)
-        write_plan(root / "plan.parquet", units, block_size)
+        plan = _describe("plan.parquet", write_plan(root / "plan.parquet", units, block_size), units, block_size)
         run = {"format": FORMAT, "plan": plan, "earlier_plans": [], "info": dict(info)}
         write_json(paths.run_json, run)
         return cls(root, run)
@@ -98,35 +100,59 @@ class RunStore:
 
         A plan that was current before keeps its file: going back to an older config goes back to its work.
         """
-        check_plan(units)
         digest = plan_digest(units, block_size)
         known = [self._plan, *self._run["earlier_plans"]]
         plan = next((p for p in known if p["digest"] == digest), None)
         if plan is None:
-            plan = _describe(f"plan-{digest}.parquet", units, block_size)
+            plan = _describe(f"plan-{digest}.parquet", digest, units, block_size)
             write_plan(self.root / plan["file"], units, block_size)
         earlier = [p for p in known if p["digest"] != digest]
         self._write_run({**self._run, "plan": plan, "earlier_plans": earlier,
                          "info": dict(self.info if info is None else info)})
-        return len(self.committed() & {unit.unit_id for unit in units})
+        return self.standing().num_done
 
     def _write_run(self, run: dict[str, Any]) -> None:
         write_json(self.paths.run_json, run)
-        self._run, self._units = run, None
+        if run["plan"] != self._run["plan"]:
+            self._file = self._standing = None
+        self._run = run
+
+    @property
+    def plan(self) -> PlanFile:
+        """The current plan, to be read in pieces."""
+        if self._file is None:
+            self._file = PlanFile(self.root / self._plan["file"], self._plan["block"])
+        return self._file
 
     def units(self) -> list[Unit]:
-        """The current plan, in order."""
-        if self._units is None:
-            self._units = read_plan(self.root / self._plan["file"])
-        return self._units
+        """The whole plan, in order, as objects: 2 KB a unit. ``plan`` reads as much of it as is needed."""
+        return self.plan.units()
 
     def inputs(self) -> pd.DataFrame:
         """``unit_id``, ``role``, ``source`` and ``uri`` of every input image of the current plan."""
-        return read_inputs(self.root / self._plan["file"])
+        return self.plan.inputs()
 
     def blocks(self) -> list[Block]:
-        """The blocks of the current plan."""
+        """The blocks of the current plan, all as objects."""
         return make_blocks(self.units(), self._plan["block"])
+
+    def standing(self) -> Standing:
+        """What is committed of the current plan; read again when the ledger has changed."""
+        segments = self._candidates.segments
+        if self._standing is None or self._standing.listing != segments.look():
+            self._standing = Standing(self.plan, self.paths, segments)
+        return self._standing
+
+    def fold(self, scorers: Iterable[tuple[str, str]], *, least: int = FOLD) -> None:
+        """Fold the small segments of ledger and ``scorers`` (name, fingerprint) where there are ``least`` of them. For
+        one process at a time: the driver."""
+        fold(self._candidates.segments, least=least)
+        for name, fingerprint in scorers:
+            fold(self._scores_of(name, fingerprint).segments, least=least)
+
+    def score_segments(self, scorer: str, fingerprint: str) -> SegmentFolder:
+        """The rows of a scorer, to be read in pieces."""
+        return self._scores_of(scorer, fingerprint).segments
 
     def pending_blocks(self, *, retry_failed: bool = False) -> list[Block]:
         """Blocks with work to do. A block partly committed (by an earlier plan, or unit by unit) is cut to the rest."""
@@ -182,11 +208,6 @@ class RunStore:
         self._scores_of(scorer, fingerprint).commit(block, rows, failures or {})
         self._attempts.clear(block.block_id, *rows, *(failures or {}), stage=scorer)
 
-    def scored(self, scorer: str, fingerprint: str, *, include_failed: bool = True) -> set[str]:
-        """Unit ids this scorer has seen at this fingerprint; those with an error too unless told."""
-        frame = self.scores(scorer, fingerprint)
-        return set(frame.index if include_failed else frame.index[frame["error"] == ""])
-
     def scores(self, scorer: str, fingerprint: str) -> pd.DataFrame:
         """All numbers of a scorer, indexed by unit_id: float32 columns, Int64 for hashes, ``error`` ("" if none)."""
         return self._scores_of(scorer, fingerprint).frame()
@@ -214,6 +235,6 @@ class RunStore:
         self._attempts.clear(work_id, stage=stage)
 
 
-def _describe(file: str, units: Sequence[Unit], block_size: int) -> dict[str, Any]:
+def _describe(file: str, digest: str, units: Sequence[Unit], block_size: int) -> dict[str, Any]:
     """A plan's entry in run.json."""
-    return {"file": file, "digest": plan_digest(units, block_size), "units": len(units), "block": block_size}
+    return {"file": file, "digest": digest, "units": len(units), "block": block_size}

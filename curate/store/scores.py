@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import StoreError
 from curate.records import Block, Failure
 from curate.seeds import digest
-from curate.store.tables import SegmentFolder, write_table
+from curate.store.segments import SEGMENT, SegmentFolder
+from curate.store.tables import open_parquet, write_table
 
 BASE = pa.schema([("unit_id", pa.string()), ("block_id", pa.string()), ("error", pa.string())])
 Value = float | int
@@ -26,7 +26,7 @@ class Scores:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._segments = SegmentFolder(folder, BASE)
+        self.segments = SegmentFolder(folder, BASE)
 
     def commit(self, block: Block, rows: Mapping[str, Mapping[str, Value]], failures: Mapping[str, Failure]) -> None:
         """Write one segment, named by the block and the unit ids in it. See ``RunStore.commit_scores``."""
@@ -46,6 +46,8 @@ class Scores:
         for column in columns:
             values = [rows.get(u, {}).get(column) for u in unit_ids]
             known = [v for v in values if v is not None]
+            if not known:  # no number tells whether it would be whole
+                continue
             kind = pa.int64() if known and all(isinstance(v, int | np.integer) for v in known) else pa.float32()
             arrays.append(pa.array(values, kind))
             fields.append(pa.field(column, kind))
@@ -57,7 +59,7 @@ class Scores:
 
         A unit in two segments counts once: numbers before an error, then the first segment by name.
         """
-        table = self._segments.table()
+        table = self.segments.table()
         order = np.argsort(np.asarray(table.column("error").is_valid()), kind="stable")
         table = table.take(pa.array(order)).drop_columns(["block_id", "segment"])
         error = table.column("error").fill_null("")
@@ -73,8 +75,10 @@ class Scores:
 
     def columns(self) -> set[str]:
         """Names of the score columns, from the first segment that has any; empty when none of ``SEGMENTS`` has."""
-        for path in sorted(self.folder.glob("seg-*.parquet"))[:SEGMENTS]:
-            found = set(pq.read_schema(path).names) - set(BASE.names)
+        there = self.segments.look()
+        for name in [*there.rows, *there.small][:SEGMENTS]:
+            with open_parquet(self.folder / name) as file:
+                found = set(file.schema_arrow.names) - {*BASE.names, SEGMENT}
             if found:
                 return found
         return set()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from curate.config import parse
 from curate.dataset import SealedFolder
@@ -78,9 +79,8 @@ def gather(store: RunStore, which: str) -> Evidence:
     """Of the unit whose id is ``which`` or begins so (or, as a number, of the unit at that place in the plan)."""
     unit = find_unit(store, which)
     config = parse(RunConfig, store.info["config"], file=store.paths.run_json)
-    block = next(block for block in store.blocks() if unit in block.units)
-    ledger = store.ledger()
-    row = {str(k): v for k, v in ledger.loc[unit.unit_id].items()} if unit.unit_id in ledger.index else None
+    block, standing = store.plan.block(unit.index // store.plan.block_size), store.standing()
+    row = dict(standing.row(unit.index, unit.unit_id)) if standing.status[unit.index] else None
     scores, errors = _scores(store, unit)
     return Evidence(
         unit=unit, block=block, config=config, calls=calls(config.recipe), info=store.info, ledger=row,
@@ -91,17 +91,17 @@ def gather(store: RunStore, which: str) -> Evidence:
 
 def find_unit(store: RunStore, which: str) -> Unit:
     """ConfigError when there is none, or more than one."""
-    units = store.units()
-    if which.isdigit() and len(which) < SHORTEST + 4 and int(which) < len(units):
-        return units[int(which)]
+    plan = store.plan
+    if which.isdigit() and len(which) < SHORTEST + 4 and int(which) < len(plan):
+        return plan.units(int(which), int(which) + 1)[0]
     if len(which) < SHORTEST:
         raise ConfigError(f"{which!r}: give the id, at least {SHORTEST} digits of its beginning, or its number in the "
-                          f"plan below {len(units)}")
-    found = [unit for unit in units if unit.unit_id.startswith(which)]
+                          f"plan below {len(plan)}")
+    found = np.flatnonzero(np.asarray(pc.starts_with(plan.table(["unit_id"]).column(0), which)))
     if len(found) != 1:
-        what = f"{len(found)} units begin so; give more of the id" if found else "no unit of the plan has this id"
+        what = f"{len(found)} units begin so; give more of the id" if len(found) else "no unit of the plan has this id"
         raise ConfigError(f"{which!r}: {what}")
-    return found[0]
+    return plan.units(int(found[0]), int(found[0]) + 1)[0]
 
 
 def _scores(store: RunStore, unit: Unit) -> tuple[dict[str, dict[str, float]], dict[str, str]]:

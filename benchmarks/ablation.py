@@ -29,7 +29,7 @@ import yaml
 
 from curate.bench.bootstrap import bootstrap_difference
 from curate.bench.command import run_bench
-from curate.config import load_yaml
+from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
 from curate.train.loading import load_uso
 from curate.train.training import train
@@ -76,8 +76,8 @@ def train_variant(out: Path, variant: str, seed: int, data: str | None) -> Path:
         two |= {"base": str(base), "stage": "expert", "steps": one["steps"] + two["steps"]}
         two["reward"]["start_step"] += one["steps"]
     else:
-        train(TrainConfig.model_validate(one))
-    train(TrainConfig.model_validate(two))
+        train(parse(TrainConfig, one))
+    train(parse(TrainConfig, two))
     return Path(two["out"]) / "model"
 
 

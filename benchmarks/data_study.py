@@ -63,8 +63,9 @@ def make_datasets(out: Path, targets: int) -> None:
     if all((out / f"{name}-shards" / "dataset.json").is_file() for name in DATASETS):
         return
     run = out / "run"
-    changes = (f"output={run}", f"sources.input.count={targets}", "engine.kind=local")
-    run_config(CONFIG, changes)
+    # no cascade: the unfiltered set needs all scores of all candidates
+    changes = (f"output={run}", f"sources.input.count={targets}", "engine.kind=local", "cascade=[]")
+    run_config(CONFIG, changes, dry_run=False, retry_failed=False)
     no_rules = out / "no-rules.yaml"
     no_rules.write_text("rules: []\n")
     seal_run(run, no_rules, ())

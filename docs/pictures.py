@@ -96,11 +96,13 @@ def _clearest(dataset: Dataset, status: str) -> str:
 
 def side_by_side(triplet: Triplet) -> Any:
     """Content, style reference and target in a row, enlarged without smoothing."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    sheet = Image.new("RGBA", (3 * SIDE_PX + 2 * GAP_PX, SIDE_PX), (0, 0, 0, 0))
+    side = SIDE_PX + 2  # with a frame
+    sheet = Image.new("RGBA", (3 * side + 2 * GAP_PX, side), (0, 0, 0, 0))
     for i, picture in enumerate((triplet.content, triplet.style, triplet.stylized)):
-        sheet.paste(picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.NEAREST), (i * (SIDE_PX + GAP_PX), 0))
+        large = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.NEAREST)
+        sheet.paste(ImageOps.expand(large, 1, "#c8ccd4"), (i * (side + GAP_PX), 0))
     return sheet
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from curate.interfaces import ROLES
+from curate.run.pilot import PilotFigures, StageFigures
+from curate.steer import labels
+from curate.store import candidates, plan
 from tests.browser import Watched, launched, needs_chromium
 from tests.docs_blocks import LANGUAGES, PAGES, ROOT, Block, blocks_of
 from tests.docs_checks import check_command, check_yaml, named_places
 from tests.docs_runs import PageRun
+from tests.drawn_run import make_run, seal_run
 
 TREATMENTS = re.compile(r"|exit 0 or 1|own code|label|parse: .{8,}")
 
@@ -71,6 +79,21 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     made = {block.title for block in blocks_of(page) if block.title}
     missing = [name for name in named_places(page.read_text()) - made if not (ROOT / name).exists()]
     assert not missing
+
+
+def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
+    store = make_run(tmp_path / "run", num_units=8)
+    seal_run(store)
+    dataset = json.loads((store.paths.shards / "dataset.json").read_text())
+    index = pq.read_schema(store.paths.shards / "index.parquet").names
+    with tarfile.open(store.paths.shards / dataset["shards"][0]["name"]) as tar:
+        sample = json.load(tar.extractfile(tar.getmembers()[4]))  # type: ignore[arg-type]
+    fields = {*plan.SCHEMA.names, *plan.ITEM_FIELDS, *candidates.SCHEMA.names, *labels.SCHEMA.names, *sample, *dataset,
+              *dataset["shards"][0], *(name for name in index if name not in dataset["columns"]),
+              *json.loads((store.root / "run.json").read_text()), *PilotFigures.model_fields, *StageFigures.model_fields}
+    text = (ROOT / "docs" / "formats.md").read_text()
+    roles = {f"{role}_{what}": f"<role>_{what}" for role in ROLES for what in ("sha256", "offset", "bytes")}
+    assert [name for name in sorted(fields) if f"`{roles.get(name, name)}`" not in text] == []
 
 
 def build(folder: Path, *, pictures: bool) -> Path:

@@ -90,7 +90,8 @@ def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
         sample = json.load(tar.extractfile(tar.getmembers()[4]))  # type: ignore[arg-type]
     fields = {*plan.SCHEMA.names, *plan.ITEM_FIELDS, *candidates.SCHEMA.names, *labels.SCHEMA.names, *sample, *dataset,
               *dataset["shards"][0], *(name for name in index if name not in dataset["columns"]),
-              *json.loads((store.root / "run.json").read_text()), *PilotFigures.model_fields, *StageFigures.model_fields}
+              *json.loads((store.root / "run.json").read_text()), *PilotFigures.model_fields,
+              *StageFigures.model_fields}
     text = (ROOT / "docs" / "formats.md").read_text()
     roles = {f"{role}_{what}": f"<role>_{what}" for role in ROLES for what in ("sha256", "offset", "bytes")}
     assert [name for name in sorted(fields) if f"`{roles.get(name, name)}`" not in text] == []

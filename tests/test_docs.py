@@ -81,6 +81,16 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+def test_figures_are_those_of_readme_and_log() -> None:
+    shown = next(block.text for block in blocks_of(ROOT / "docs" / "index.md") if "240 planned" in block.text)
+    readme = (ROOT / "README.md").read_text()
+    assert [line for line in shown.splitlines() if line not in readme] == []
+    log = " ".join((ROOT / "LOG.md").read_text().split())
+    rows = [line for line in (ROOT / "docs" / "train.md").read_text().splitlines() if re.search(r"0\.\d{3} \[", line)]
+    assert len(rows) == 6
+    assert [row for row in rows if row.split("|", 2)[2].strip(" |") not in log] == []
+
+
 def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
     store = make_run(tmp_path / "run", num_units=8)
     seal_run(store)

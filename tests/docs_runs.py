@@ -16,7 +16,7 @@ import yaml
 from curate.config import apply_overrides, load_yaml
 from tests.docs_blocks import ROOT, Block
 
-SMALL_RUN = ("engine.kind=local", "sources.input.count=12", "sources.subjects.count=150")
+SMALL_RUN = ("engine.kind=local", "val_fraction=0.4", "sources.input.count=16", "sources.subjects.count=150")
 SMALL_TRAINING = ("steps=4", "batch=4", "save_every=4", "samples.count=2", "samples.steps=2", "optimiser.warmup=1")
 SIZES = {
     "configs/quickstart.yaml": SMALL_RUN,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.interfaces import ROLES
+from curate.item_columns import ITEM_FIELDS
 from curate.run.pilot import PilotFigures, StageFigures
 from curate.steer import labels
 from curate.store import candidates, plan
@@ -98,7 +99,7 @@ def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
     index = pq.read_schema(store.paths.shards / "index.parquet").names
     with tarfile.open(store.paths.shards / dataset["shards"][0]["name"]) as tar:
         sample = json.load(tar.extractfile(tar.getmembers()[4]))  # type: ignore[arg-type]
-    fields = {*plan.SCHEMA.names, *plan.ITEM_FIELDS, *candidates.SCHEMA.names, *labels.SCHEMA.names, *sample, *dataset,
+    fields = {*plan.SCHEMA.names, *ITEM_FIELDS, *candidates.SCHEMA.names, *labels.SCHEMA.names, *sample, *dataset,
               *dataset["shards"][0], *(name for name in index if name not in dataset["columns"]),
               *json.loads((store.root / "run.json").read_text()), *PilotFigures.model_fields,
               *StageFigures.model_fields}

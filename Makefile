@@ -6,7 +6,7 @@ RUN    ?= runs/quickstart
 STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train-demo test slow lint type arch check zoo zoo-eval bench clean
+.PHONY: help setup run train-demo docs docs-serve test slow lint type arch check zoo zoo-eval bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ setup: $(STAMP)  ## virtual environment with the tested versions
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs]'
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
@@ -27,6 +27,14 @@ train-demo: run  ## both stages of the compact USO on the quick start's shards, 
 	$(BIN)/curate train configs/train/compact_stage1.yaml
 	$(BIN)/curate train configs/train/compact_stage2.yaml
 	$(BIN)/curate bench configs/bench/uso_compact.yaml
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: setup  ## the documentation, as pages that open from disk; its pictures are made by a small run (a minute or two)
+	$(BIN)/mkdocs build --strict
+	@echo "open $(CURDIR)/build/site/index.html"
+
+docs-serve: setup  ## the documentation on a local port, built again at every change of a page
+	DOCS_PICTURES=false NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
 test: setup  ## the fast suite, lint, types and import rules
 	$(BIN)/ruff check .

@@ -107,7 +107,8 @@ class UnitColumns(Sequence[Unit]):
             caption = part.items.at("caption", at)
             own[words] = pc.if_else(pc.equal(caption, ""), own[subject], caption)
         own["style"] = self.style_of.items.at("style", self.style_of.places[start:stop])
-        own["inputs"] = _inputs([part for part in (self.target, self.other) if part.role], start, stop)
+        parts = sorted((part for part in (self.target, self.other) if part.role), key=lambda part: str(part.role))
+        own["inputs"] = _inputs(parts, start, stop)
         return pa.record_batch([own[name] for name in SCHEMA.names], schema=SCHEMA)
 
 

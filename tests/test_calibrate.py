@@ -201,7 +201,7 @@ def test_after_a_cascade_thresholds_are_only_tightened(tmp_path: Path) -> None:
     seal(store, rules=strict, scorers=[("s", "1"), ("dear", "1")])
     labels, out = tmp_path / "labels.parquet", tmp_path / "new.yaml"
     write_labels(labels, [Label(u.unit_id, bool(good[u.index])) for u in units])
-    with pytest.raises(ConfigError, match="pass the rules as far as they are scored"):
+    with pytest.raises(ConfigError, match="pass the sealed rules as far as they are scored"):
         calibrate_run(store.root, labels, None, out, precision=0.8, confidence=0.9)  # a from 0.123 to 0.2 was skipped
     strict = (RuleConfig(column="a", min=0.25), strict[1])
     seal(store, rules=strict, scorers=[("s", "1"), ("dear", "1")])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from diffusers import Flux2KleinPipeline, FluxKontextPipeline
+from diffusers import DiffusionPipeline, Flux2KleinPipeline, FluxKontextPipeline
 from PIL import Image
 
 from curate.engine.batches import Batch, Refusal
@@ -20,9 +20,10 @@ from curate.errors import ConfigError, ModelError
 from curate.interfaces import Expert
 from curate.models import commit_of, pinned
 from pipelines.diffusers_expert import DiffusersExpert
+from pipelines.editors import loading
 from pipelines.editors.control import control_image
 from pipelines.editors.loading import LOADED
-from pipelines.editors.options import ControlInput, SizeRule
+from pipelines.editors.options import ControlInput, SizeRule, Speed
 from pipelines.editors.presets import with_preset
 from pipelines.editors.prompts import prompt_of
 from tests.preset_parts import PRESETS, PX, Values, expert_of, picture, request
@@ -295,3 +296,18 @@ def test_another_model_does_not_keep_the_licence_of_the_preset() -> None:
     assert "licence" not in with_preset({"preset": "flux2-klein", "model": "black-forest-labs/FLUX.2-klein-9B"})
     given = with_preset({"preset": "flux2-klein", "model": "/models/klein", "licence": "Apache-2.0"})
     assert given["licence"] == "Apache-2.0"
+
+
+def test_a_pipeline_without_a_denoiser_loads_and_cannot_be_sped_up(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(DiffusionPipeline):  # type: ignore[misc]
+        def __init__(self, window_px: int = 5) -> None:
+            super().__init__()
+            self.register_to_config(window_px=window_px)
+
+    monkeypatch.setattr(loading, "_pipeline_class", lambda name: Bare)
+    Bare().save_pretrained(tmp_path)
+    config = DiffusersExpert(model=str(tmp_path), settings={"window_px": 7})
+    assert loading.load_pipeline(config, "cpu").config.window_px == 7
+    with pytest.raises(ModelError, match="speed"):
+        loading.load_pipeline(config.model_copy(update={"speed": Speed(compile="whole")}), "cpu")

@@ -100,8 +100,8 @@ def _floor(sides: Sides, unscored: Floats) -> Floats | None:
         return None
     waiting = int(inside(np.where(np.isneginf(unscored), np.inf, unscored), sides.now).sum())
     if waiting:
-        raise ConfigError(f"{waiting} triplets pass the rules as far as they are scored: `curate run` scores the rest, "
-                          "then calibrate")
+        raise ConfigError(f"{waiting} triplets pass the sealed rules as far as they are scored: `curate run` with "
+                          "these rules in its config scores the rest, then calibrate")
     return sides.now
 
 

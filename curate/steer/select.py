@@ -31,7 +31,7 @@ def select(run: Path, count: int, out: Path | None, *, max_similarity: float) ->
     write_ids(out, choice.unit_ids, about=f"{len(choice.unit_ids)} of {len(kept)} kept units of {run.resolve().name}")
     chosen = set(choice.unit_ids)
     styles = {one.style for one in kept if one.unit_id in chosen}
-    subjects = {one.subject for one in kept if one.unit_id in chosen}
+    subjects = {one.subject for one in kept if one.unit_id in chosen and one.subject}
     few = "" if len(chosen) == count else f" (asked for {count}: the others are kept by no rule or near-duplicates)"
-    print(f"{len(chosen)} of {len(kept)} kept{few}: {len(styles)} styles, {len(subjects)} subjects, "
+    print(f"{len(chosen)} of {len(kept)} kept{few}: {len(styles)} styles, {len(subjects) or 'unnamed'} subjects, "
           f"{choice.duplicates} near-duplicates passed over\n{out}", file=sys.stderr)

@@ -162,7 +162,7 @@ def _place(pipeline: Any, config: DiffusersExpert, device: str) -> None:
 
 
 def _speed_up(pipeline: Any, config: DiffusersExpert) -> None:
-    denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
+    denoiser: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
     speed = config.speed
     try:
         if speed.attention is not None:

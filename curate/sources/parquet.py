@@ -113,7 +113,7 @@ def _group_starts(url: str, path: str) -> tuple[int, ...]:
 def _group_images(url: str, path: str, group: int, column: str) -> Any:
     """One row group's images, kept because the next read often wants a neighbour (two: contents and styles)."""
     with locate(url).fs.open(path, "rb") as f, pq.ParquetFile(f) as file:
-        return file.read_row_group(group, columns=[column]).column(column)
+        return file.read_row_group(group, columns=[column], use_threads=False).column(column)
 
 
 def _find_group(starts: tuple[int, ...], row: int) -> tuple[int, int]:

@@ -109,11 +109,11 @@ def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
 
 
 def build(folder: Path, *, pictures: bool) -> Path:
-    """The site by mkdocs in strict mode: a warning is an error."""
+    """The site by mkdocs in strict mode: a warning is an error (not with --quiet, which hides them from it)."""
     pytest.importorskip("mkdocs", reason="mkdocs-material is of the extra `docs`")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DOCS_PICTURES": str(pictures).lower(),
                    "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
                           cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

@@ -145,7 +145,7 @@ def test_pages_open_from_disk_without_network_and_can_be_searched(site: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=ids)
 def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
     run = PageRun(tmp_path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WORK = Path("build") / "docs"
 """Run directory and pictures, kept between builds."""
 PLACE = re.compile(r"<!-- matrix: (\w+) -->")
+QUOTE = re.compile(r"<!-- from README: (.+) -->")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,6 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     if config.extra["pictures"]:
         pictures.make(folder)
     else:
+        folder /= "blank"
         pictures.blank(folder)
     for name in pictures.NAMES:
         files.append(File.generated(config, f"pictures/{name}", abs_src_path=str(folder / name)))
@@ -37,9 +39,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put the score matrices where pages ask for them."""
-    folder = Path(config.config_file_path).parent / WORK
-    return PLACE.sub(lambda match: (folder / f"matrix-{match[1]}.md").read_text(encoding="utf-8"), markdown)
+    """Put the score matrices, and blocks of the README, where pages ask for them."""
+    root = Path(config.config_file_path).parent
+    folder = root / WORK / ("." if config.extra["pictures"] else "blank")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    markdown = PLACE.sub(lambda match: (folder / f"matrix-{match[1]}.md").read_text(encoding="utf-8"), markdown)
+    return QUOTE.sub(lambda match: f"```text\n{block_with(match[1], readme)}```", markdown)
+
+
+def block_with(words: str, text: str) -> str:
+    """What stands in the fenced block with these words. ValueError where there is none."""
+    for block in re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if words in block:
+            return str(block)
+    raise ValueError(f"no block of the README says {words!r}")
 
 
 def cli_page() -> str:

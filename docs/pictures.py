@@ -5,6 +5,7 @@ No picture lies in the repository. The run is made once, and again when its conf
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,6 +66,7 @@ def _draw(folder: Path) -> None:
     from curate.run.command import run_config
 
     run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)  # of another config, or another version
     run_config(CONFIG, (f"output={run}", *SMALLER), dry_run=False, retry_failed=False)
     contact_sheet(run, folder / "contact_sheet.png", kept=4, rejected=4, columns=2)
     dataset = curate.open(run)

@@ -28,7 +28,7 @@ SIZES = {
 SHORTER = {"count=60, size=256": "count=36, size=64"}
 """The same for what a page's own code says."""
 COPIED = ("configs", "filters", "pipelines", "Makefile", "constraints.txt")
-SECONDS = 300
+SECONDS = 600
 
 
 class PageRun:
@@ -102,15 +102,15 @@ class PageRun:
 
     def _label(self, block: Block) -> None:
         """Start the page, read it, stop it as a person does; then label as one might who goes by the style number."""
-        server = subprocess.Popen(["bash", "-c", f"exec {block.text}"], cwd=self.folder, env=self.environment,
-                                  stderr=subprocess.PIPE, text=True)
-        assert server.stderr is not None
-        url = re.search(r"http://\S+", server.stderr.readline())
-        assert url, f"{block.where}: no address"
-        with urllib.request.urlopen(url[0], timeout=30) as page:
-            assert b"<html" in page.read()
-        server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0, block.where
+        with subprocess.Popen(["bash", "-c", f"exec {block.text}"], cwd=self.folder, env=self.environment,
+                              stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr is not None
+            url = re.search(r"http://\S+", server.stderr.readline())
+            assert url, f"{block.where}: no address"
+            with urllib.request.urlopen(url[0], timeout=30) as page:
+                assert b"<html" in page.read()
+            server.send_signal(signal.SIGINT)
+            assert server.wait(30) == 0, block.where
         self._run([sys.executable, "-c", STAND_IN, block.text.split()[2]], block)
 
 

@@ -82,10 +82,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
-def test_figures_are_those_of_readme_and_log() -> None:
-    shown = next(block.text for block in blocks_of(ROOT / "docs" / "index.md") if "240 planned" in block.text)
-    readme = (ROOT / "README.md").read_text()
-    assert [line for line in shown.splitlines() if line not in readme] == []
+def test_figures_are_those_of_the_log() -> None:
     log = " ".join((ROOT / "LOG.md").read_text().split())
     rows = [line for line in (ROOT / "docs" / "train.md").read_text().splitlines() if re.search(r"0\.\d{3} \[", line)]
     assert len(rows) == 6
@@ -109,11 +106,11 @@ def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
 
 
 def build(folder: Path, *, pictures: bool) -> Path:
-    """The site by mkdocs in strict mode: a warning is an error."""
+    """The site by mkdocs in strict mode: a warning is an error (not with --quiet, which hides them from it)."""
     pytest.importorskip("mkdocs", reason="mkdocs-material is of the extra `docs`")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DOCS_PICTURES": str(pictures).lower(),
                    "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
                           cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
@@ -125,6 +122,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_site_builds_and_has_every_command(site: Path) -> None:
+    assert "240 planned: kept" in (site / "index.html").read_text()  # from the README
     text = (site / "cli.html").read_text()
     assert all(f"curate {name}" in text for name in ("run", "seal", "zoo eval")) and "--retry-failed" in text
 
@@ -145,7 +143,7 @@ def test_pages_open_from_disk_without_network_and_can_be_searched(site: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=ids)
 def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
     run = PageRun(tmp_path)

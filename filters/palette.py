@@ -1,9 +1,9 @@
 """Which colours an image is made of and how hard its edges are: histograms that gradients pass through.
 
 A drawing's hand is told by its exact palette, which a small network smooths away: over emoji sets that no training
-saw, same-set pairs were told from others with AUC 0.82 by an MLP on these counts and 0.64 by a ViT (LOG.md). A pixel
-is shared among the neighbouring bins in proportion to its distance (soft histograms as in arXiv 2011.11606, with
-triangular kernels), so a colour that moves a little moves the counts a little.
+saw, same-set pairs were told from others with AUC 0.81 by an MLP on these counts and 0.64 by a ViT (LOG.md). A pixel
+is shared among the neighbouring bins in proportion to its distance, so a colour that moves a little moves the counts a
+little (differentiable joint histograms as in DeepHist, arXiv 2005.03995, with triangular kernels instead of its own).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The palette beside the compact CSD's ViT: which sets share colours and edges, also sets that no training saw.
 
 Same loss as the ViT's, over sets and over sets in other colours, never over painted styles: those lie over drawings of
-all sets, and a network that must call them one style learns to overlook palettes (held-out sets 0.76 with them, 0.82
-without; LOG.md).
+all sets, and a network that must call them one style learns to overlook palettes (LOG.md).
 """
 
 from __future__ import annotations
@@ -55,7 +54,5 @@ def train_palette(work: Path, data: EmojiData, *, dim: int, plan: Plan = PLAN) -
         log=MetricsLog(work / "metrics.jsonl"),
         device=device,
     )
-    with ema.applied(palette):
-        averaged = {name: value.clone() for name, value in palette.state_dict().items()}
-    palette.load_state_dict(averaged)
+    ema.put_on(palette)
     return palette.eval(), result

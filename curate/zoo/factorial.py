@@ -84,23 +84,22 @@ def draw_batch(
     """One batch from the given subjects and sets, a function of arguments and generator alone."""
     pool = rng.choice(subjects, size=min(mix.pool, len(subjects)), replace=False)
     chosen = rng.choice(np.asarray(sets), size=min(mix.plain, len(sets)), replace=False).tolist()
-    plans: list[tuple[str, Style | None, list[int], int]] = [
-        (data.set_names[which], None, [which], mix.per_plain) for which in chosen
+    plans: list[tuple[str, Style | None, int | None, list[int], int]] = [
+        (data.set_names[which], None, None, [which], mix.per_plain) for which in chosen
     ]
     for _ in range(mix.painted):
         style = sample_style(rng)
         over = [int(rng.choice(np.asarray(sets)))] if rng.random() < ONE_SET_CHANCE else list(sets)
-        plans.append((style.family, style, over, mix.per_painted))
-    colours: dict[int, int] = {}
+        plans.append((style.family, style, None, over, mix.per_painted))
     for _ in range(mix.recoloured):
-        colours[len(plans)] = int(rng.integers(2**31))
-        plans.append((RECOLOURED, None, [int(rng.choice(np.asarray(sets)))], mix.per_recoloured))
+        colours = int(rng.integers(2**31))
+        plans.append((RECOLOURED, None, colours, [int(rng.choice(np.asarray(sets)))], mix.per_recoloured))
     images, style_ids, rows, families = [], [], [], []
-    for number, (family, painted, over, count) in enumerate(plans):
+    for number, (family, painted, recoloured, over, count) in enumerate(plans):
         for row in _rows_of(data, rng, pool, over, count):
             drawing = data.images[row]
-            if number in colours:
-                drawing = recolour(drawing, np.random.default_rng(colours[number]))
+            if recoloured is not None:
+                drawing = recolour(drawing, np.random.default_rng(recoloured))
             images.append(draw(drawing, painted, rng if augment else None))
             style_ids.append(number)
             rows.append(row)

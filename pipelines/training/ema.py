@@ -38,6 +38,10 @@ class Ema:
         finally:
             _copy(own, module)
 
+    def put_on(self, module: nn.Module) -> None:
+        """Give the module the averaged weights for good."""
+        _copy(self.shadow, module)
+
     def state_dict(self) -> dict[str, object]:
         """For checkpoints."""
         return {"shadow": self.shadow, "num_updates": self.num_updates, "decay": self.decay}

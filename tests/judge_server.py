@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -17,10 +18,12 @@ Reply = Callable[["Call"], None]
 
 
 class Call:
-    """One request, and the ways to answer it. ``number``: how often these very words came before."""
+    """One request, and the ways to answer it. ``number``: how often these very words came before; ``ended`` is called
+    before its caller can know that it has ended."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int) -> None:
-        self.handler, self.body, self.number = handler, body, number
+    def __init__(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int,
+                 ended: Callable[[], None]) -> None:
+        self.handler, self.body, self.number, self.ended = handler, body, number, ended
         parts = body["messages"][0]["content"]
         self.images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
         self.words = [message["content"] if isinstance(message["content"], str) else message["content"][-1]["text"]
@@ -36,8 +39,13 @@ class Call:
         self.send(200, json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": MODEL,
                                    "choices": [choice]}))
 
+    def wait(self, seconds: float) -> None:
+        """Do nothing, until the caller hangs up at the latest: nothing more can come from it before."""
+        select.select([self.handler.connection], [], [], seconds)
+
     def send(self, status: int, text: str, *, kind: str = "application/json", **headers: str) -> None:
         """Any response."""
+        self.ended()
         data = text.encode()
         self.handler.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
@@ -47,12 +55,13 @@ class Call:
 
     def drop(self) -> None:
         """End the connection without a word."""
+        self.ended()
         self.handler.close_connection = True
         self.handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 class JudgeServer(ThreadingHTTPServer):
-    """``reply`` answers; ``most_open`` is the greatest number of requests that it held at once."""
+    """``reply`` answers; ``most_open`` is the greatest number of requests that waited for an answer at once."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -98,15 +107,21 @@ class Handler(BaseHTTPRequestHandler):
             self.server.bodies.append(body)
             number = self.server.seen[raw.decode()]
             self.server.seen[raw.decode()] += 1
+        open_ = threading.Lock()
+
+        def ended() -> None:
+            if open_.acquire(blocking=False):
+                with self.server.lock:
+                    self.server.open -= 1
+
         try:
-            call = Call(self, body, number)
+            call = Call(self, body, number, ended)
             if self.server.key and self.headers["Authorization"] != f"Bearer {self.server.key}":
                 call.send(401, json.dumps({"error": {"message": f"wrong key: {self.headers['Authorization']}"}}))
             else:
                 self.server.reply(call)
         finally:
-            with self.server.lock:
-                self.server.open -= 1
+            ended()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

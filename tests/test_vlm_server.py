@@ -79,7 +79,7 @@ def test_every_unit_ends_with_a_score_or_a_recorded_failure_and_concurrency_stay
         return lambda call: bad(call) if call.number == 0 else call.say("3", EVEN)
 
     bad: dict[str, Callable[[Call], None]] = {
-        "slow": lambda call: time.sleep(2) or call.say("3", EVEN),  # type: ignore[func-returns-value]
+        "slow": lambda call: call.wait(2) or call.say("3", EVEN),  # type: ignore[func-returns-value]
         "429": refuse,
         "500": lambda call: call.send(500, "oh no", kind="text/plain"),
         "dropped": Call.drop,

@@ -99,7 +99,12 @@ def test_every_unit_ends_with_a_score_or_a_recorded_failure_and_concurrency_stay
     cases = [*bad.items(), *((f"{name}, once", later(reply)) for name, reply in bad.items()
                              if name in ("slow", "429", "500", "dropped")), *good.items()]
     assert len(cases) == 17
-    with serving(lambda call: cases[shade_of(call)][1](call)) as server:
+
+    def reply(call: Call) -> None:
+        call.wait(0.05)  # long enough for others to be open too
+        cases[shade_of(call)][1](call)
+
+    with serving(reply) as server:
         columns = scorer(server, timeout_s=1.0)([unit(i) for i in range(len(cases))])
     ratings, errors = columns["vlm.r"], columns["error"]
     for (name, _), rating, error in zip(cases, ratings, errors, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -125,6 +125,12 @@ def test_one_shared_encoder_takes_the_style_image_through_the_vae() -> None:
     assert (make(shared, "", picture(0), None) - base).abs().max() > 1e-5
 
 
+@pytest.mark.parametrize("positions", ["diagonal", "aligned"])
+def test_content_and_style_of_one_shared_encoder_are_told_apart(positions: Literal["diagonal", "aligned"]) -> None:
+    shared = tiny_uso(projector=None, style_encoding="vae", positions=positions)
+    assert (make(shared, "", picture(0), picture(1)) - make(shared, "", picture(1), picture(0))).abs().max() > 1e-4
+
+
 @pytest.mark.parametrize("kind", ["hierarchical", "resampler", "mlp"])
 def test_projectors_give_their_number_of_tokens_and_read_their_levels(kind: str) -> None:
     torch.manual_seed(0)
@@ -162,7 +168,7 @@ def test_references_start_where_the_former_image_ends() -> None:
     assert ids[8].tolist() == [0, 2, 4]
     assert ids[9:].tolist() == [[0, 3, 5], [0, 4, 5]]
     aligned = image_ids((4, 8), [(2, 2), (4, 2)], "aligned")
-    assert aligned[8:].tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert aligned[8:].tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
 
 
 def test_the_shift_counts_tokens_and_the_released_one_counts_64_at_1024_px() -> None:

@@ -1,7 +1,7 @@
 """Latents as tokens, and where tokens are: packing, and the position ids of targets and content references.
 
 A latent (B, C, h, w) becomes (B, h/2 * w/2, 4 C) tokens, channel-major inside a token, as FLUX has it. A position id
-is (0, row, column) in tokens. Text and style tokens all stand at (0, 0, 0).
+is (0, row, column) in tokens; text and style tokens all stand at (0, 0, 0). Further aligned references count up the first.
 """
 
 from collections.abc import Sequence
@@ -44,10 +44,14 @@ def image_ids(target: tuple[int, int], contents: Sequence[tuple[int, int]], posi
 
     diagonal  each reference begins where the former image ends, in rows and in columns (UnoPE, arXiv 2504.02160;
               bytedance/USO@b6784d7 `prepare_multi_ip`, pe="d")
-    aligned   each reference lies over the target. Our choice for compact models, which learn to copy sooner from it
+    aligned   each reference lies over the target, the second at (1, row, column) and so on, or attention could not tell
+              which of two is which. Our choice for compact models, which learn to copy sooner from it
     """
     ids, offset = [position_ids(target)], (target[0] // PATCH, target[1] // PATCH)
-    for size in contents:
-        ids.append(position_ids(size, offset=offset if positions == "diagonal" else (0, 0)))
+    for which, size in enumerate(contents):
+        if positions == "diagonal":
+            ids.append(position_ids(size, offset=offset))
+        else:
+            ids.append(position_ids(size) + torch.tensor([which, 0, 0]))
         offset = (offset[0] + size[0] // PATCH, offset[1] + size[1] // PATCH)
     return torch.cat(ids)

@@ -1,7 +1,7 @@
 """Latents as tokens, and where tokens are: packing, and the position ids of targets and content references.
 
 A latent (B, C, h, w) becomes (B, h/2 * w/2, 4 C) tokens, channel-major inside a token, as FLUX has it. A position id
-is (0, row, column) in tokens; text and style tokens all stand at (0, 0, 0). Further aligned references count up the first.
+is (0, row, column) in tokens; text and style tokens stand at (0, 0, 0). Further aligned references count up the first.
 """
 
 from collections.abc import Sequence

@@ -12,38 +12,48 @@ from torch import Tensor
 
 from curate.train.config import TrainConfig
 from pipelines.data import DataConfig, Triplet, TripletStream
+from pipelines.data.transforms import cut_pictures
 from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.portions import portions
 
 GAP_PX = 4
 
 
 class Samples:
-    """Fixed triplets, and how pictures of them are drawn."""
+    """Fixed triplets, cut as the training cuts them, and how pictures of them are drawn."""
 
     def __init__(self, config: TrainConfig, triplets: Sequence[Triplet]) -> None:
-        self.config, self.triplets = config, triplets
+        self.config = config
+        self.captions = [each.caption for each in triplets]
+        data = config.data.model_copy(update={"crop": "centre"})
+        self.pictures = [cut_pictures(each, data, seed=0) for each in triplets]
 
     @torch.no_grad()
-    def make(self, pipeline: UsoPipeline) -> Tensor:
-        """What the model makes of each: (B, 3, H, W) in [-1, 1], the same noise each time."""
-        with_content = self.config.stage != "style_alignment"
-        made: Tensor = pipeline(
-            [each.caption for each in self.triplets],
-            [each.content for each in self.triplets] if with_content else None,
-            [each.style for each in self.triplets],
-            num_inference_steps=self.config.samples.steps,
-            guidance_scale=self.config.samples.guidance,
-            generator=[torch.Generator().manual_seed(place) for place in range(len(self.triplets))],
-            output_type="pt",
-        ).images
-        return made
+    def make(self, pipeline: UsoPipeline) -> list[Tensor]:
+        """What the model makes of each, at the size of its target: (3, H, W) in [-1, 1], the same noise each time."""
+        made: dict[int, Tensor] = {}
+        for rows in portions([(each.target.size, each.content.size) for each in self.pictures]):
+            some = [self.pictures[row] for row in rows]
+            width, height = some[0].target.size
+            images = pipeline(
+                [self.captions[row] for row in rows],
+                None if self.config.stage == "style_alignment" else [each.content for each in some],
+                [each.style for each in some],
+                height=height,
+                width=width,
+                num_inference_steps=self.config.samples.steps,
+                guidance_scale=self.config.samples.guidance,
+                generator=[torch.Generator().manual_seed(row) for row in rows],
+                output_type="pt",
+            ).images
+            made |= zip(rows, images, strict=True)
+        return [made[place] for place in range(len(self.pictures))]
 
     def sheet(self, pipeline: UsoPipeline) -> Image.Image:
         """A row a triplet: content, style, target, and what the model makes."""
         made = to_pictures(self.make(pipeline))
         rows = [
-            (each.content, each.style, each.stylized, picture)
-            for each, picture in zip(self.triplets, made, strict=True)
+            (each.content, each.style, each.target, picture) for each, picture in zip(self.pictures, made, strict=True)
         ]
         return grid(rows, side_px=self.config.data.size_px)
 
@@ -61,9 +71,9 @@ def still(data: DataConfig, split: Literal["train", "val"]) -> DataConfig:
     return data.model_copy(update={"split": split, "shuffle_buffer": 1, "crop": "centre"})
 
 
-def to_pictures(images: Tensor) -> list[Image.Image]:
-    """(B, 3, H, W) in [-1, 1] -> PIL."""
-    levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+def to_pictures(images: Sequence[Tensor]) -> list[Image.Image]:
+    """(3, H, W) in [-1, 1], each of its own size -> PIL."""
+    levels = [((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8) for image in images]
     return [Image.fromarray(each.permute(1, 2, 0).cpu().numpy()) for each in levels]
 
 

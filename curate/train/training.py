@@ -102,7 +102,7 @@ class Session:
         """The model, averaged where there is an average, and samples of it."""
         with self._averaged(state):
             write_model(self.pipeline, self.config, self.out, leads=self.group.leads)
-            if self.samples.triplets:
+            if self.samples.pictures:
                 with gathered_outside_blocks(self.denoiser):
                     sheet = self.samples.sheet(self.pipeline)
                 if self.onlooker is not None:

@@ -10,7 +10,7 @@ import torch
 from curate.train.config import TrainConfig, ValidationConfig
 from curate.train.samples import Samples, first_triplets, still
 from pipelines.data import TripletStream, batches
-from pipelines.data.transforms import Size, crop_resize, to_model
+from pipelines.data.transforms import to_model
 from pipelines.training import bf16_pays
 from pipelines.uso.training import UsoLosses
 from pipelines.uso.validation import FlowValidation, hacked, style_numbers
@@ -39,12 +39,10 @@ class Validator:
         """All numbers, by the names that the log has."""
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16 and bf16_pays(device)):
             numbers = self.flow(device)
-            if self.samples.triplets:
-                pictures = self.samples.make(self.losses.pipeline).float()
-                side = self.config.data.style_px
-                styles = [to_model(crop_resize(each.style, Size(side, side))) for each in self.samples.triplets]
-                reward = self.losses.style_reward
-                numbers |= style_numbers(self.losses, pictures, torch.stack(styles).to(device), reward)
+            if self.samples.pictures:
+                made = [each.float() for each in self.samples.make(self.losses.pipeline)]
+                styles = torch.stack([to_model(each.style) for each in self.samples.pictures]).to(device)
+                numbers |= style_numbers(self.losses, made, styles, self.losses.style_reward)
         return numbers
 
     def warns(self, validations: Sequence[dict[str, float]]) -> bool:

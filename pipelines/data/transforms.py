@@ -37,6 +37,14 @@ class Shapes(NamedTuple):
     content: Size
 
 
+class Pictures(NamedTuple):
+    """What a training sees of a triplet's images, before they are tensors: PIL RGB of the sizes in ``Shapes``."""
+
+    target: Image.Image
+    content: Image.Image
+    style: Image.Image
+
+
 class Sample(NamedTuple):
     """float32 in [-1, 1]: target (3, H, W), content (3, h, w), style (3, style_px, style_px)."""
 
@@ -103,7 +111,12 @@ def shapes_of(stylized: tuple[int, int], content: tuple[int, int], config: DataC
 
 
 def prepare(triplet: Triplet, config: DataConfig, *, seed: int) -> Sample:
-    """The tensors of a sample.
+    """The tensors of a sample: its ``cut_pictures``."""
+    return Sample(*map(to_model, cut_pictures(triplet, config, seed=seed)))
+
+
+def cut_pictures(triplet: Triplet, config: DataConfig, *, seed: int) -> Pictures:
+    """The images of a sample, cut and resized.
 
     Target and content are cut at the same place, or a layout-preserved pair would lose its alignment; with buckets and
     ``content_size_px`` the content keeps its own aspect ratio, as in USO's inference. The style reference is a square.
@@ -116,7 +129,7 @@ def prepare(triplet: Triplet, config: DataConfig, *, seed: int) -> Sample:
         content = crop_resize(triplet.content, shapes.content, at=at)
     square = Size(config.style_px, config.style_px)
     style = crop_resize(triplet.style, square, at=_crop_place(config, seed, triplet.position, "style"))
-    return Sample(to_model(crop_resize(triplet.stylized, shapes.target, at=at)), to_model(content), to_model(style))
+    return Pictures(crop_resize(triplet.stylized, shapes.target, at=at), content, style)
 
 
 def _crop_place(config: DataConfig, seed: int, position: int, what: str) -> tuple[float, float]:

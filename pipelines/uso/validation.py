@@ -12,6 +12,7 @@ from torch import Tensor
 from pipelines.data import Batch
 from pipelines.uso.features import Features, moved
 from pipelines.uso.flow import Noised, flow_losses, noise_at
+from pipelines.uso.portions import portions
 from pipelines.uso.reward import StyleReward
 from pipelines.uso.style_statistics import style_similarity
 from pipelines.uso.training import UsoLosses
@@ -55,16 +56,19 @@ class FlowValidation:
         return torch.stack(columns, dim=1).cpu()
 
 
+@torch.no_grad()
 def style_numbers(
-    losses: UsoLosses, pictures: Tensor, styles: Tensor, reward: StyleReward | None
+    losses: UsoLosses, pictures: Sequence[Tensor], styles: Tensor, reward: StyleReward | None
 ) -> dict[str, float]:
-    """Of pictures (B, 3, H, W) and their style references (B, 3, S, S): `val_style`, which no loss knows, and beside it
-    `val_reward`, where a reward is trained on."""
-    found = {STYLE: float(style_similarity(losses.pipeline, pictures, styles).mean())}
-    if reward is not None:
-        with torch.no_grad():
-            found[REWARD] = float(reward(pictures, styles).mean())
-    return found
+    """Of pictures (3, H, W), each of its own size, and their style references (B, 3, S, S): the means `val_style`,
+    which no loss knows, and beside it `val_reward`, where a reward is trained on."""
+    found: dict[str, list[Tensor]] = {STYLE: []} if reward is None else {STYLE: [], REWARD: []}
+    for rows in portions([((each.shape[-2], each.shape[-1]),) for each in pictures]):
+        some, wanted = torch.stack([pictures[row] for row in rows]), styles[rows]
+        found[STYLE].append(style_similarity(losses.pipeline, some, wanted))
+        if reward is not None:
+            found[REWARD].append(reward(some, wanted))
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
 
 def hacked(validations: Sequence[Mapping[str, float]], *, start_step: int, window: int) -> bool:

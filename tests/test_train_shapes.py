@@ -1,0 +1,92 @@
+"""Trainings on pictures of several sizes: batches, samples and validation, with buckets and cut to squares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from curate.config import load_yaml, parse
+from curate.train.config import TrainConfig
+from curate.train.loading import load_uso
+from curate.train.samples import Samples, first_triplets
+from pipelines.training import MetricsLog
+from pipelines.uso.portions import PORTION_PX, portions
+from tests.test_train_data import make_dataset
+from tests.train_parts import make_parts, run, write
+
+SHAPES = ((64, 64), (128, 64), (64, 128))
+"""Width and height of the images of a sample: squares, wide and tall ones in turn."""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_parts(tmp_path_factory.mktemp("parts"))
+    make_dataset(folder / "mixed-run", 9, run="mixed", size=lambda i: SHAPES[i % 3]).rename(folder / "mixed")
+    return folder
+
+
+def data(parts: Path, name: str, **changes: object) -> dict[str, object]:
+    datasets = [{"path": str(parts / name)}]
+    return {"datasets": datasets, "size_px": 64, "style_px": 32, "shuffle_buffer": 4, **changes}
+
+
+def config_of(path: Path) -> TrainConfig:
+    return parse(TrainConfig, load_yaml(path)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "drawn", "cached"),
+    [
+        ({"buckets": True}, {(64, 64), (96, 48), (48, 96)}, True),
+        ({"buckets": True, "content_size_px": 48}, {(64, 64), (96, 48), (48, 96)}, False),
+        ({"buckets": False}, {(64, 64)}, False),
+    ],
+)
+def test_a_training_on_mixed_shapes_draws_and_validates_each_at_its_own(
+    parts: Path, tmp_path: Path, changes: dict[str, object], drawn: set[tuple[int, int]], cached: bool
+) -> None:
+    path = write(
+        parts, tmp_path / "m", data=data(parts, "mixed", **changes), batch=2,
+        samples={"count": 6, "steps": 2, "split": "train"}, reward={"num_steps": 2}, reward_model=str(parts / "csd"),
+        validation={"every": 4, "split": "train", "count": 4, "pictures": 5},
+        **({"cache": str(tmp_path / "cache")} if cached else {}),
+    )
+    code, said = run(path)
+    assert code == 0, said
+    config = config_of(path)
+    samples = Samples(config, first_triplets(config, "train", 6))
+    made = samples.make(load_uso(str(tmp_path / "m" / "model")))
+    sizes = [(each.shape[-1], each.shape[-2]) for each in made]
+    assert sizes == [each.target.size for each in samples.pictures] and set(sizes) == drawn
+    assert all(np.isfinite(float(line["flow"])) for line in MetricsLog(tmp_path / "m" / "metrics.jsonl").read()
+               if "flow" in line)
+    with Image.open(tmp_path / "m" / "samples" / "step-000004.png") as sheet:
+        cells = [np.asarray(sheet)[68 * row : 68 * row + 64, 204:268] for row in range(6)]
+    for cell, (width, height) in zip(cells, sizes, strict=True):  # fitted into 64 px, on white
+        painted = (cell != 255).any(axis=2)
+        rows, columns = (int(np.flatnonzero(painted.any(axis=axis)).max()) + 1 for axis in (1, 0))
+        assert (rows, columns) == (64 * height // max(width, height), 64 * width // max(width, height))
+
+
+def test_squares_are_drawn_in_one_call_from_the_images_as_they_are(parts: Path, tmp_path: Path) -> None:
+    config = config_of(write(parts, tmp_path / "s"))
+    triplets, uso = first_triplets(config, "train", 5), load_uso(str(parts / "base"))
+    expected = uso(
+        [each.caption for each in triplets], [each.content for each in triplets], [each.style for each in triplets],
+        num_inference_steps=2, generator=[torch.Generator().manual_seed(place) for place in range(5)], output_type="pt",
+    ).images
+    assert all(map(torch.equal, Samples(config, triplets).make(uso), expected))
+
+
+def test_portions_are_alike_and_small_and_leave_nothing_out() -> None:
+    assert portions([((64, 64),)] * 8) == [list(range(8))]
+    assert portions([((1024, 1024),)] * 3) == [[0], [1], [2]]
+    small, tall = ((256, 256), (64, 64)), ((256, 256), (64, 128))
+    found = portions([small, tall, small, small, tall, small, small])
+    assert sorted(place for each in found for place in each) == list(range(7))
+    assert [0, 2, 3, 5] in found and [1, 4] in found  # four of 256 px fill a portion
+    assert PORTION_PX == 4 * 256 * 256

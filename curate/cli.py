@@ -126,11 +126,12 @@ def select(
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config; see configs/train.")],
     overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="There must be a checkpoint to go on from.")] = False,
 ) -> None:
     """Train a USO model on sealed shards; the same command again resumes."""
     from curate.train.command import train_config
 
-    raise typer.Exit(train_config(config, tuple(overrides or ())))
+    raise typer.Exit(train_config(config, tuple(overrides or ()), resume=resume))
 
 
 @app.command()

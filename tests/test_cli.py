@@ -40,7 +40,7 @@ def test_commands_and_options_are_these_and_no_more() -> None:
         "label": {"--port", "--terminal"},
         "calibrate": {"--labels", "--precision", "--confidence", "--rules", "--out"},
         "select": {"--count", "--out", "--max-similarity"},
-        "train": {"--set"},
+        "train": {"--set", "--resume"},
         "generate": {"--out", "--uso", "--prompt", "--content", "--style", "--seed", "--steps"},
         "bench": {"--set", "--dry-run"},
         "stats": {"--json"},

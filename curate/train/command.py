@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.config import apply_overrides, load_yaml, parse
+from curate.errors import ConfigError
+from curate.train.begun import CHECKPOINT
 from curate.train.config import TrainConfig
 from curate.train.training import train
 
 
-def train_config(path: Path, overrides: Sequence[str]) -> int:
-    """Exit code 0 when the training has ended, 130 when a signal stopped it: the same command goes on."""
+def train_config(path: Path, overrides: Sequence[str], *, resume: bool = False) -> int:
+    """Exit code 0 when the training has ended, 130 when a signal stopped it: the same command goes on.
+
+    With `resume` there must be a checkpoint to go on from, else ConfigError; without, one that is there is used too.
+    """
     values, lines = load_yaml(path)
     config = parse(TrainConfig, apply_overrides(values, overrides), file=path, lines=lines)
+    if resume and not (checkpoint := Path(config.out) / CHECKPOINT).is_file():
+        raise ConfigError(
+            f"no checkpoint to go on from: {checkpoint} is not there; without --resume the training begins", key="out"
+        )
     result = train(config)
     print(f"step {result.step} of {config.steps}, loss {result.loss:.4f}, {result.seconds:.0f} s; {config.out}")
     return 0 if result.finished else 130

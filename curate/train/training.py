@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import ConfigError
+from curate.train.begun import CHECKPOINT, check_begun, remember
 from curate.train.config import TrainConfig
 from curate.train.feeding import CachedFeed, PixelFeed
 from curate.train.loading import device_of, load_reward, load_trainee
@@ -29,11 +30,14 @@ from pipelines.uso.training import Trained, UsoLosses, trainable
 def train(config: TrainConfig) -> FitResult:
     """Train, or go on from the checkpoint in `out`; a training that has ended is left alone.
 
-    Written to `out`: `checkpoint.pt` (and others, see `pipelines.training.checkpoint`), `metrics.jsonl`,
+    A checkpoint that was made under another config is refused (ConfigError), see `curate.train.begun`.
+
+    Written to `out`: `config.json`, `checkpoint.pt` (and others, see `pipelines.training.checkpoint`), `metrics.jsonl`,
     `tensorboard/`, `samples/`, and the model: `model/`, a `UsoPipeline` folder, or where LoRA layers learn `uso/`, the
     released file format (see `pipelines.uso.official`); the same of the best validation in `best/`. `written.json` says
     of which step the model is, so that a crash between checkpoint and model is made good by the next call.
     """
+    check_begun(config)
     if config.workers > 1:
         from curate.train.distributed import train_together
 
@@ -70,6 +74,8 @@ class Session:
 
     def fit(self) -> FitResult:
         """Train to the end, or to a signal."""
+        if self.group.leads:
+            remember(self.config)
         with Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext() as onlooker:
             self.onlooker = onlooker
             result = fit(
@@ -77,7 +83,7 @@ class Session:
                 batch_at=self.feed.batch_at,
                 losses_of=self.losses_of,
                 plan=_plan(self.config),
-                checkpoint=self.out / "checkpoint.pt",
+                checkpoint=self.out / CHECKPOINT,
                 log=MetricsLog(self.out / "metrics.jsonl"),
                 on_save=self.save,
                 hooks=Hooks(

@@ -13,6 +13,7 @@ from curate.errors import ConfigError, SourceError
 from curate.interfaces import ROLES
 from curate.seal.publish import DATASET_JSON
 from curate.seal.sealing import FORMAT
+from curate.seeds import digest
 from pipelines.data.streams import open_stream
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -53,6 +54,15 @@ def read_manifest(path: str, split: str) -> Manifest:
         there = f"it has: {', '.join(others)}" if others else "nothing was kept at all"
         raise ConfigError(f"no samples in split {split!r} ({there})", file=url, key="split")
     return Manifest(path, shards, suffixes)
+
+
+def dataset_digest(path: str, split: str) -> str:
+    """Hex digits that change when the samples of a sealed dataset may: names, sizes and hashes of its shards, wherever
+    it lies. Raises as ``read_manifest``."""
+    read_manifest(path, split)
+    folder = path.rstrip("/")
+    said = _load(folder, f"{folder}/{DATASET_JSON}")
+    return digest(json.dumps([said["members"], said["shards"]], sort_keys=True))
 
 
 def _load(folder: str, url: str) -> Any:

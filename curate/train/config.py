@@ -102,6 +102,12 @@ class TrainConfig(StrictModel):
     """A running cluster, "auto" to find one; None starts Ray here."""
 
     @model_validator(mode="after")
+    def _styles_are_there(self) -> Self:
+        if self.data.roles.style is None and (self.stage == "style_alignment" or self.reward is not None):
+            raise ValueError("style_alignment and a reward need a style reference: set data.roles.style")
+        return self
+
+    @model_validator(mode="after")
     def _workers_share_evenly(self) -> Self:
         if self.batch % self.workers:
             raise ValueError(f"a batch of {self.batch} cannot be shared by {self.workers} workers: use a multiple")

@@ -35,7 +35,8 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
 
     Frozen weights have `config.frozen_dtype`. Raises ConfigError for a base that this training could not be written of.
     """
-    learns = ["projector"] if config.stage != "disentanglement" else []
+    with_style = config.data.roles.style is not None
+    learns = ["projector"] if config.stage != "disentanglement" and with_style else []
     learns += ["transformer"] if config.learn == "full" and config.stage != "style_alignment" else []
     frozen = getattr(torch, config.frozen_dtype)
     pipeline = load_uso(config.base, {"default": frozen, **dict.fromkeys(learns, torch.float32)})
@@ -44,7 +45,7 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
         _check_released(pipeline)
         torch.manual_seed(config.seed)
         add_lora(pipeline.transformer, rank=config.lora_rank)
-    freeze_all_but(pipeline, config.stage)
+    freeze_all_but(pipeline, config.stage, with_style=with_style)
     for parameter in pipeline.denoiser.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

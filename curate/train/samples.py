@@ -32,7 +32,8 @@ class Samples:
     def make(self, pipeline: UsoPipeline) -> list[Tensor]:
         """What the model makes of each, at the size of its target: (3, H, W) in [-1, 1], the same noise each time."""
         made: dict[int, Tensor] = {}
-        for rows in portions([(each.target.size, each.content.size) for each in self.pictures]):
+        sizes = [tuple(picture.size for picture in each if picture is not None) for each in self.pictures]
+        for rows in portions(sizes):
             some = [self.pictures[row] for row in rows]
             width, height = some[0].target.size
             images = pipeline(
@@ -50,10 +51,11 @@ class Samples:
         return [made[place] for place in range(len(self.pictures))]
 
     def sheet(self, pipeline: UsoPipeline) -> Image.Image:
-        """A row a triplet: content, style, target, and what the model makes."""
+        """A row a triplet: content and style, as far as the training has them, target, and what the model makes."""
         made = to_pictures(self.make(pipeline))
         rows = [
-            (each.content, each.style, each.target, picture) for each, picture in zip(self.pictures, made, strict=True)
+            [shown for shown in (each.content, each.style, each.target, picture) if shown is not None]
+            for each, picture in zip(self.pictures, made, strict=True)
         ]
         return grid(rows, side_px=self.config.data.size_px)
 

@@ -62,6 +62,7 @@ class Session:
             stage=config.stage,
             flow=config.flow,
             seed=config.seed,
+            roles=config.data.roles,
             reward=_reward_share(config),
             style_reward=None if config.reward is None else load_reward(config, device),
             group=group,

@@ -39,10 +39,11 @@ class Validator:
         """All numbers, by the names that the log has."""
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16 and bf16_pays(device)):
             numbers = self.flow(device)
-            if self.samples.pictures:
+            styles = [to_model(each.style) for each in self.samples.pictures if each.style is not None]
+            if styles:
                 made = [each.float() for each in self.samples.make(self.losses.pipeline)]
-                styles = torch.stack([to_model(each.style) for each in self.samples.pictures]).to(device)
-                numbers |= style_numbers(self.losses, made, styles, self.losses.style_reward)
+                wanted = torch.stack(styles).to(device)
+                numbers |= style_numbers(self.losses, made, wanted, self.losses.style_reward)
         return numbers
 
     def warns(self, validations: Sequence[dict[str, float]]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +19,14 @@ from pipelines.data.triplets import Located, Triplet, TripletStream
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples of equal shapes; images float32 in [-1, 1]. A dropped condition is only marked, its data are there."""
+    """B samples of equal shapes; images float32 in [-1, 1]. A dropped condition is only marked, its data are there; one
+    that this training has not at all (see ``RolesConfig``) is None."""
 
     target: Tensor
     """(B, 3, H, W)"""
-    content: Tensor
+    content: Tensor | None
     """(B, 3, h, w)"""
-    style: Tensor
+    style: Tensor | None
     """(B, 3, style_px, style_px), not yet normalised for an encoder."""
     captions: list[str]
     drop_style: Tensor
@@ -37,12 +39,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its images on a device. What is dropped stays where the host can read it at once."""
-        images = {name: getattr(self, name).to(device) for name in ("target", "content", "style")}
-        return replace(self, **images)
+        images = {name: getattr(self, name) for name in ("target", "content", "style")}
+        return replace(self, **{name: image.to(device) for name, image in images.items() if image is not None})
 
     def rows(self, start: int, stop: int) -> Batch:
         """Some of the samples."""
-        return Batch(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[start:stop] for name, value in values.items() if value is not None})
 
 
 def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, seed: int,
@@ -70,8 +73,8 @@ def collate(group: Sequence[Triplet], config: DataConfig, *, seed: int) -> Batch
     positions = [triplet.position for triplet in group]
     return Batch(
         target=torch.stack([sample.target for sample in samples]),
-        content=torch.stack([sample.content for sample in samples]),
-        style=torch.stack([sample.style for sample in samples]),
+        content=_stack([sample.content for sample in samples]),
+        style=_stack([sample.style for sample in samples]),
         captions=[triplet.caption for triplet in group],
         **dropped(positions, config, seed=seed),
         keys=[triplet.key for triplet in group], positions=positions)
@@ -81,6 +84,11 @@ def dropped(positions: Sequence[int], config: DataConfig, *, seed: int) -> dict[
     """drop_style, drop_content and drop_text of the samples at these positions: bool (B,) each."""
     return {f"drop_{what}": torch.tensor([uniform("drop", what, seed, position) < rate for position in positions])
             for what, rate in config.dropout.model_dump().items()}
+
+
+def _stack(images: Sequence[Tensor | None]) -> Tensor | None:
+    there = [image for image in images if image is not None]
+    return torch.stack(there) if there else None
 
 
 def _consecutive(stream: TripletStream, *, batch_size: int, start_batch: int) -> Iterator[list[Located]]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from curate.config import StrictModel
+from curate.interfaces import Role
 
 GRID_PX = 16
 """Image sides are multiples of this: FLUX's VAE makes 8 px one latent, and 2 x 2 latents one token."""
@@ -26,6 +27,16 @@ class DropoutConfig(StrictModel):
     style: float = Field(default=0.25, ge=0.0, le=1.0)
     content: float = Field(default=0.25, ge=0.0, le=1.0)
     text: float = Field(default=0.1, ge=0.0, le=1.0)
+
+
+class RolesConfig(StrictModel):
+    """Which member of a triplet a training takes for what; None: that condition does not exist in it. As they stand
+    they are USO's, and those of a stylize expert; a destylize expert has ``target: content, content: stylized,
+    style: null``."""
+
+    target: Role = "stylized"
+    content: Role | None = "content"
+    style: Role | None = "style"
 
 
 class DataConfig(StrictModel):
@@ -48,3 +59,4 @@ class DataConfig(StrictModel):
     samples. ``shards``: each reader reads only its own shards, for shards that are many and far away."""
     crop: Literal["centre", "random"] = "centre"
     dropout: DropoutConfig = DropoutConfig()
+    roles: RolesConfig = RolesConfig()

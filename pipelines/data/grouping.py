@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipelines.data.config import DataConfig
 from pipelines.data.encoded import EncodedSample
-from pipelines.data.transforms import Shapes, shapes_of
+from pipelines.data.transforms import Shapes, shapes_of, shaping
 from pipelines.data.triplets import Located, Place, TripletStream
 
 
@@ -44,9 +44,8 @@ def _replay(stream: TripletStream, config: DataConfig, *, full: int, batches: in
     for place in stream.places():
         shard = (place.dataset, place.shard)
         if shard not in known:
-            known[shard] = stream.sizes(*shard, ("stylized", "content"))
-        stylized, content = known[shard][place.row]
-        group = groups.setdefault(shapes_of(stylized, content, config), [])
+            known[shard] = stream.sizes(*shard, shaping(config.roles))
+        group = groups.setdefault(shapes_of(known[shard][place.row], config), [])
         group.append(place)
         if len(group) == full:
             group.clear()
@@ -58,4 +57,4 @@ def _replay(stream: TripletStream, config: DataConfig, *, full: int, batches: in
 
 def sample_shapes(sample: EncodedSample, config: DataConfig) -> Shapes:
     """Shapes of an encoded sample, from the headers of its images. Raises SourceError."""
-    return shapes_of(sample.size("stylized"), sample.size("content"), config)
+    return shapes_of([sample.size(role) for role in shaping(config.roles)], config)

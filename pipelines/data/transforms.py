@@ -6,6 +6,7 @@ Sizes are (height, width) in px wherever tensors are near, and PIL's (width, hei
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from curate.images import to_unit_range
+from curate.interfaces import Role
 from curate.seeds import uniform
-from pipelines.data.config import GRID_PX, DataConfig
+from pipelines.data.config import GRID_PX, DataConfig, RolesConfig
 from pipelines.data.triplets import Triplet
 
 CENTRE = (0.5, 0.5)
@@ -34,23 +36,23 @@ class Shapes(NamedTuple):
     """What a sample's tensors measure; only samples of equal shapes can share a batch."""
 
     target: Size
-    content: Size
+    content: Size | None
 
 
 class Pictures(NamedTuple):
     """What a training sees of a triplet's images, before they are tensors: PIL RGB of the sizes in ``Shapes``."""
 
     target: Image.Image
-    content: Image.Image
-    style: Image.Image
+    content: Image.Image | None
+    style: Image.Image | None
 
 
 class Sample(NamedTuple):
     """float32 in [-1, 1]: target (3, H, W), content (3, h, w), style (3, style_px, style_px)."""
 
     target: Tensor
-    content: Tensor
-    style: Tensor
+    content: Tensor | None
+    style: Tensor | None
 
 
 @cache
@@ -101,18 +103,33 @@ def to_model(image: Image.Image) -> Tensor:
     return torch.from_numpy(to_unit_range([image])[0])
 
 
-def shapes_of(stylized: tuple[int, int], content: tuple[int, int], config: DataConfig) -> Shapes:
-    """Shapes of a sample, from its images' (width, height) alone."""
-    if not config.buckets:
-        side = config.size_px if config.content_size_px is None else config.content_size_px // GRID_PX * GRID_PX
-        return Shapes(Size(config.size_px, config.size_px), Size(side, side))
-    target = bucket_of(*stylized, config.size_px)
-    return Shapes(target, target if config.content_size_px is None else content_size(*content, config.content_size_px))
+def shaping(roles: RolesConfig) -> tuple[Role, ...]:
+    """The members whose sizes decide the shapes: that of the target and, if there is one, of the content."""
+    return (roles.target,) if roles.content is None else (roles.target, roles.content)
+
+
+def shapes_of(sizes: Sequence[tuple[int, int]], config: DataConfig) -> Shapes:
+    """Shapes of a sample, from the (width, height) of its ``shaping`` members alone."""
+    target, *contents = sizes
+    return Shapes(_target_size(target, config), _content_size(target, contents[0], config) if contents else None)
+
+
+def _target_size(target: tuple[int, int], config: DataConfig) -> Size:
+    return bucket_of(*target, config.size_px) if config.buckets else Size(config.size_px, config.size_px)
+
+
+def _content_size(target: tuple[int, int], content: tuple[int, int], config: DataConfig) -> Size:
+    if config.content_size_px is None:
+        return _target_size(target, config)
+    side = config.content_size_px // GRID_PX * GRID_PX
+    return content_size(*content, config.content_size_px) if config.buckets else Size(side, side)
 
 
 def prepare(triplet: Triplet, config: DataConfig, *, seed: int) -> Sample:
     """The tensors of a sample: its ``cut_pictures``."""
-    return Sample(*map(to_model, cut_pictures(triplet, config, seed=seed)))
+    target, content, style = cut_pictures(triplet, config, seed=seed)
+    others = (None if image is None else to_model(image) for image in (content, style))
+    return Sample(to_model(target), *others)
 
 
 def cut_pictures(triplet: Triplet, config: DataConfig, *, seed: int) -> Pictures:
@@ -121,15 +138,19 @@ def cut_pictures(triplet: Triplet, config: DataConfig, *, seed: int) -> Pictures
     Target and content are cut at the same place, or a layout-preserved pair would lose its alignment; with buckets and
     ``content_size_px`` the content keeps its own aspect ratio, as in USO's inference. The style reference is a square.
     """
-    shapes = shapes_of(triplet.stylized.size, triplet.content.size, config)
+    roles = config.roles
+    target = triplet.member(roles.target)
+    content, style = (None if role is None else triplet.member(role) for role in (roles.content, roles.style))
+    shapes = shapes_of([triplet.member(role).size for role in shaping(roles)], config)
     at = _crop_place(config, seed, triplet.position, "layout")
-    if config.buckets and config.content_size_px is not None:
-        content = content_reference(triplet.content, config.content_size_px)
-    else:
-        content = crop_resize(triplet.content, shapes.content, at=at)
-    square = Size(config.style_px, config.style_px)
-    style = crop_resize(triplet.style, square, at=_crop_place(config, seed, triplet.position, "style"))
-    return Pictures(crop_resize(triplet.stylized, shapes.target, at=at), content, style)
+    if content is not None and config.buckets and config.content_size_px is not None:
+        content = content_reference(content, config.content_size_px)
+    elif content is not None and shapes.content is not None:
+        content = crop_resize(content, shapes.content, at=at)
+    if style is not None:
+        square = Size(config.style_px, config.style_px)
+        style = crop_resize(style, square, at=_crop_place(config, seed, triplet.position, "style"))
+    return Pictures(crop_resize(target, shapes.target, at=at), content, style)
 
 
 def _crop_place(config: DataConfig, seed: int, position: int, what: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from curate.errors import ConfigError, ImageError
 from curate.images import decode
-from curate.interfaces import Layout
+from curate.interfaces import Layout, Role
 from curate.seeds import seed as hash_seed
 from pipelines.data.config import DataConfig, DatasetConfig
 from pipelines.data.encoded import EncodedSample
@@ -33,6 +33,11 @@ class Triplet:
     layout: Layout
     dataset: str
     position: int
+
+    def member(self, role: Role) -> Image:
+        """One of the three images."""
+        image: Image = getattr(self, role)
+        return image
 
 
 class Place(NamedTuple):

@@ -24,8 +24,6 @@ from pipelines.data.triplets import Located
 from pipelines.uso.features import Encoders, Features, Kind, moved, row, stack
 from pipelines.uso.fingerprint import fingerprint
 
-_MEMBERS: Mapping[Kind, str] = {"target": "stylized", "content": "content", "style": "style", "text": "txt"}
-
 Rows = Callable[[int, Tensor], Sequence[int]]
 """(number of the batch, drop_style) -> rows whose style pixels are wanted."""
 
@@ -60,7 +58,8 @@ class Store:
     def names(self, sample: EncodedSample) -> dict[Kind, str]:
         """Key of each kind: the member's bytes, and the shape that its neighbours may have given it."""
         shapes = sample_shapes(sample, self.data) if self.data.buckets else ""
-        return {kind: _name(sample.members[_MEMBERS[kind]], kind, shapes) for kind in self.caches}
+        members = {**self.data.roles.model_dump(), "text": "txt"}
+        return {kind: _name(sample.members[members[kind]], kind, shapes) for kind in self.caches}
 
     def get(self, names: Mapping[Kind, str]) -> Features | None:
         """A row of features, if all of its kinds are there. Raises StoreError for a damaged entry."""

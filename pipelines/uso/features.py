@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -29,11 +29,10 @@ class Encoders:
     So features depend on samples and frozen weights alone, and what a cache keeps is what would be computed again.
     """
 
-    def __init__(self, pipeline: UsoPipeline, *, with_content: bool) -> None:
+    def __init__(self, pipeline: UsoPipeline, *, with_content: bool, with_style: bool = True) -> None:
         self.pipeline = pipeline
-        self.kinds: tuple[Kind, ...] = (
-            ("target", "content", "style", "text") if with_content else ("target", "style", "text")
-        )
+        absent = {"content": not with_content, "style": not with_style}
+        self.kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if not absent.get(kind, False))
         self._blank: tuple[Tensor, ...] | None = None
 
     @torch.no_grad()
@@ -57,7 +56,9 @@ class Encoders:
         if kind == "target":
             return (self._latents(batch.target),)
         if kind == "content":
+            assert batch.content is not None
             return (self._latents(batch.content),)
+        assert batch.style is not None
         if pipeline.config.style_encoding == "vae":
             return (self._latents(batch.style),)
         pixels = pipeline.vision_processor(images=(batch.style.float() + 1) / 2, do_rescale=False)

@@ -3,7 +3,8 @@
 Stages (USO, arXiv 2508.18966, section 3.3):
     style_alignment   [style, text, target]: the projector learns, everything else is frozen
     disentanglement   [style, text, target, content]: the transformer learns, projector and VAE are frozen
-    expert            as disentanglement, transformer and projector both: stylize and destylize experts on pairs
+    expert            as disentanglement, transformer and projector both: stylize and destylize experts on pairs, by
+                      `data.roles`
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipelines.data import Batch
+from pipelines.data import Batch, RolesConfig
 from pipelines.training import Group
 from pipelines.uso.features import Encoders, Features
 from pipelines.uso.flow import FlowConfig, flow_losses, noise_at, noised
@@ -24,6 +25,7 @@ from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.reward import RewardConfig, StyleReward, gradient_step, rewards
 
 Stage = Literal["style_alignment", "disentanglement", "expert"]
+USUAL_ROLES = RolesConfig()
 
 
 class Trained(nn.Module):
@@ -38,8 +40,9 @@ class Trained(nn.Module):
             self.register_parameter(name.replace(".", "/"), parameter)
 
 
-def freeze_all_but(pipeline: UsoPipeline, stage: Stage) -> None:
-    """Set `requires_grad` as the stage wants it. LoRA layers, where there are any, learn instead of the weights."""
+def freeze_all_but(pipeline: UsoPipeline, stage: Stage, *, with_style: bool = True) -> None:
+    """Set `requires_grad` as the stage wants it. LoRA layers, where there are any, learn instead of the weights; in a
+    training without style references the projector has nothing to learn from."""
     for module in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vision_encoder):
         if module is not None:
             module.requires_grad_(False).eval()
@@ -48,7 +51,7 @@ def freeze_all_but(pipeline: UsoPipeline, stage: Stage) -> None:
     for name, parameter in pipeline.transformer.named_parameters():
         parameter.requires_grad_(learns and (not lora or "lora_" in name))
     if pipeline.projector is not None:
-        pipeline.projector.requires_grad_(stage != "disentanglement")
+        pipeline.projector.requires_grad_(with_style and stage != "disentanglement")
 
 
 def trainable(denoiser: UsoDenoiser) -> Iterator[tuple[str, nn.Parameter]]:
@@ -80,6 +83,7 @@ class UsoLosses:
         stage: Stage,
         flow: FlowConfig,
         seed: int,
+        roles: RolesConfig = USUAL_ROLES,
         reward: RewardConfig | None = None,
         style_reward: StyleReward | None = None,
         group: Group | None = None,
@@ -88,12 +92,14 @@ class UsoLosses:
             raise ValueError("a reward config and a style reward go together")
         self.pipeline, self.denoiser, self.stage, self.flow, self.seed = pipeline, denoiser, stage, flow, seed
         self.reward, self.style_reward, self.group = reward, style_reward, group or Group()
-        self.encoders = Encoders(pipeline, with_content=stage != "style_alignment")
+        with_content = stage != "style_alignment" and roles.content is not None
+        self.encoders = Encoders(pipeline, with_content=with_content, with_style=roles.style is not None)
 
     def __call__(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """{"flow": L_flow} and from step S on {"reward": lambda L_SRL} (equation 6). The batch is on the device."""
         rows = self.reward_rows(batch.drop_style, step)
-        return self.of(self.encoders(batch), batch, step, styles=batch.style[rows] if rows else None)
+        styles = batch.style[rows] if rows and batch.style is not None else None
+        return self.of(self.encoders(batch), batch, step, styles=styles)
 
     def of(self, features: Features, drawn: Drawn, step: int, *, styles: Tensor | None) -> Mapping[str, Tensor]:
         """The same from features of the batch and the style pixels (R, 3, S, S) of its `reward_rows`, if any."""
@@ -130,10 +136,10 @@ class UsoLosses:
             contents.append(features["content"][0].to(dtype))
             seen.append(~drawn.drop_content)
         states: list[list[Tensor]] = []
-        if pipeline.config.style_encoding == "vae":
+        if "style" in features and pipeline.config.style_encoding == "vae":
             contents.append(features["style"][0].to(dtype))
             seen.append(~drawn.drop_style)
-        else:
+        elif "style" in features:
             states.append([state.to(pipeline.projector.dtype) for state in features["style"]])
         return Conditions(
             text=text,

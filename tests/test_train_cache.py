@@ -30,7 +30,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(out: Path) -> list[float]:
     lines = MetricsLog(out / "metrics.jsonl").read()
-    return [float(line[name]) for line in lines for name in ("flow", "reward") if name in line]
+    return [float(line[name]) for line in lines for name in ("flow", "reward_loss") if name in line]
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:

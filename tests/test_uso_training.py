@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipelines.data import Batch
-from pipelines.training import MetricsLog, Plan, TrainState, fit
+from pipelines.training import Hooks, MetricsLog, Plan, TrainState, fit
 from pipelines.uso.flow import FlowConfig
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.reward import RewardConfig
@@ -115,8 +115,8 @@ def test_a_recombined_reward_is_that_of_contents_with_the_next_ones_style(encodi
     )
     batch, moved = batch_at(0), batch_at(0)
     moved.style[[0, 2, 3]] = batch.style[[2, 3, 0]]  # the second has no style
-    torch.testing.assert_close(recombined(batch, 0)["reward"], plain(moved, 0)["reward"])
-    assert not torch.isclose(recombined(batch, 0)["reward"], plain(batch, 0)["reward"])
+    torch.testing.assert_close(recombined(batch, 0)["reward_loss"], plain(moved, 0)["reward_loss"])
+    assert not torch.isclose(recombined(batch, 0)["reward_loss"], plain(batch, 0)["reward_loss"])
     torch.testing.assert_close(recombined(batch, 0)["flow"], plain(batch, 0)["flow"])
 
 
@@ -127,7 +127,7 @@ def test_the_reward_joins_at_its_step_and_skips_samples_without_a_style() -> Non
     batch = batch_at(0)
     assert set(losses(batch, 1)) == {"flow"}
     found = losses(batch, 2)
-    assert set(found) == {"flow", "reward"}
+    assert set(found) == {"flow", "reward_loss"}
     seen = []
 
     def watching(pictures: Tensor, styles: Tensor) -> Tensor:
@@ -138,10 +138,52 @@ def test_the_reward_joins_at_its_step_and_skips_samples_without_a_style() -> Non
     watched(batch, 2)
     torch.testing.assert_close(seen[0], batch.style[[0, 2]])
     uso.transformer.zero_grad()
-    found["reward"].backward()
+    found["reward_loss"].backward()
     assert uso.transformer.proj_out.weight.grad.abs().sum() > 0
     none = replace(batch, drop_style=torch.ones(4, dtype=torch.bool))
-    assert float(losses(none, 2)["reward"]) == 0
+    assert float(losses(none, 2)["reward_loss"]) == 0
+
+
+def test_a_reward_is_the_same_however_the_batch_is_cut() -> None:
+    """A sample without a style reference counts nothing, in whatever part of the update it lies."""
+    options = {"reward": RewardConfig(num_steps=2), "style_reward": brightness}
+    losses, batch = losses_for(tiny_uso(), "disentanglement", **options), batch_at(0)
+    whole = losses(batch, 0)["reward_loss"]
+    found = losses.numbers()["reward"]
+    torch.testing.assert_close(float(whole.detach()), -found * 3 / 4)  # three of four have one
+    for cut in (((0, 1), (2, 3)), ((1,), (0, 2, 3))):
+        parts = [losses(rows(batch, *places), 0)["reward_loss"] * len(places) for places in cut]
+        torch.testing.assert_close(sum(parts) / 4, whole)
+    torch.testing.assert_close(losses.numbers()["reward"], found)
+    assert losses.numbers() == {}
+
+
+def fit_with_reward(folder: Path, *, part_norms: bool) -> tuple[UsoLosses, MetricsLog]:
+    uso = tiny_uso()
+    losses = losses_for(uso, "expert", reward=RewardConfig(num_steps=2, weight=0.5, batch=2), style_reward=brightness)
+    trained = Trained(trainable(losses.denoiser))  # type: ignore[arg-type]
+    state = TrainState(trained, torch.optim.AdamW(trained.parameters(), lr=1e-3))
+    log = MetricsLog(folder / "m.jsonl")
+    fit(state, batch_at=batch_at, losses_of=lambda batch: losses(batch, state.step),
+        plan=replace(PLAN, steps=3, accumulate=2, part_norms=part_norms), checkpoint=folder / "c.pt", log=log,
+        hooks=Hooks(numbers=lambda _: losses.numbers()))
+    return losses, log
+
+
+def test_gradient_norms_of_single_losses_are_logged_and_change_nothing(tmp_path: Path) -> None:
+    (asked, log), (plain, _) = (fit_with_reward(tmp_path / str(each), part_norms=each) for each in (True, False))
+    states = [each.denoiser.state_dict() for each in (asked, plain)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    first, *_ = log.read()
+    fresh = losses_for(tiny_uso(), "expert", reward=asked.reward, style_reward=brightness)
+    for name, said in (("flow", "grad_norm_flow"), ("reward_loss", "grad_norm_reward")):
+        fresh.denoiser.zero_grad()
+        for part in range(2):
+            (fresh(batch_at(part), 0)[name] / 2).backward()
+        grads = [p.grad for p in fresh.denoiser.parameters() if p.grad is not None]
+        assert float(first[said]) == pytest.approx(float(torch.nn.utils.get_total_norm(grads)), rel=1e-3)
+    assert float(first["reward_loss"]) == pytest.approx(-0.5 * float(first["reward"]), rel=1e-4)
+    assert float(first["reward"]) == pytest.approx(fresh.numbers()["reward"], rel=1e-4)
 
 
 def test_a_reward_needs_its_config() -> None:

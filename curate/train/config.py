@@ -111,8 +111,6 @@ class TrainConfig(StrictModel):
     def _workers_share_evenly(self) -> Self:
         if self.batch % self.workers:
             raise ValueError(f"a batch of {self.batch} cannot be shared by {self.workers} workers: use a multiple")
-        if self.reward is not None and self.reward.batch is not None and self.reward.batch % self.workers:
-            raise ValueError(f"reward.batch {self.reward.batch} cannot be shared by {self.workers} workers")
         if self.shard and (self.workers == 1 or self.learn != "full" or self.stage == "style_alignment"):
             raise ValueError("shard cuts the whole transformer over workers: it needs learn: full, workers above 1, "
                              "and a stage in which the transformer learns")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from curate.errors import ConfigError
@@ -23,7 +24,6 @@ from curate.train.writing import mark_written, write_model, written_step
 from pipelines.training import Ema, FitResult, Group, Hooks, MetricsLog, Plan, TrainState, Watch, fit
 from pipelines.training.sharding import gathered_outside_blocks, shard
 from pipelines.uso.pipeline import UsoPipeline
-from pipelines.uso.reward import RewardConfig
 from pipelines.uso.training import Trained, UsoLosses, trainable
 
 
@@ -54,7 +54,10 @@ class Session:
         self.denoiser = self.pipeline.denoiser
         if config.shard:
             _shard(self.pipeline, self.denoiser)
-        called: Any = torch.compile(self.denoiser) if config.compile else self.denoiser
+        called: Any = self.denoiser
+        if config.compile:
+            torch._functorch.config.donated_buffer = False  # gradients of single losses walk a graph twice
+            called = torch.compile(self.denoiser)
         self.wrapped: nn.Module = called if config.shard else group.wrap(called)
         self.losses = UsoLosses(
             self.pipeline,
@@ -63,7 +66,7 @@ class Session:
             flow=config.flow,
             seed=config.seed,
             roles=config.data.roles,
-            reward=_reward_share(config),
+            reward=config.reward,
             style_reward=None if config.reward is None else load_reward(config, device),
             group=group,
         )
@@ -89,6 +92,7 @@ class Session:
                 on_save=self.save,
                 hooks=Hooks(
                     validate=None if self.validator is None else self.validate,
+                    numbers=None if self.config.reward is None else self.numbers,
                     on_best=self.save_best,
                     watch=onlooker or Watch(),
                 ),
@@ -104,6 +108,11 @@ class Session:
     def losses_of(self, batch: Any) -> Mapping[str, Tensor]:
         """Named losses of a batch of the feed, at the present step."""
         return self.feed.losses_of(batch, self.state.step)
+
+    def numbers(self, state: TrainState) -> Mapping[str, float]:
+        """The reward itself, where the present step has one."""
+        assert self.config.reward is not None
+        return self.losses.numbers() if self.config.reward.weight_at(state.step) > 0 else {}
 
     def save(self, state: TrainState) -> None:
         """The model, averaged where there is an average, and samples of it."""
@@ -148,13 +157,6 @@ def _shard(pipeline: UsoPipeline, denoiser: nn.Module) -> None:
     shard(denoiser, [*transformer.transformer_blocks, *transformer.single_transformer_blocks], whole=frozen)
 
 
-def _reward_share(config: TrainConfig) -> RewardConfig | None:
-    """The reward as one worker applies it: to its share of the rows."""
-    if config.reward is None or config.reward.batch is None:
-        return config.reward
-    return config.reward.model_copy(update={"batch": config.reward.batch // config.workers})
-
-
 def _plan(config: TrainConfig) -> Plan:
     optimiser = config.optimiser
     return Plan(
@@ -170,6 +172,7 @@ def _plan(config: TrainConfig) -> Plan:
         accumulate=config.accumulate,
         keep_last=config.keep_last,
         validate_every=config.steps if config.validation is None else config.validation.every,
+        part_norms=not config.shard,
     )
 
 

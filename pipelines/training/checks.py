@@ -1,10 +1,12 @@
 """Numbers of the gradient, and what happens when a number is none."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pipelines.training.group import Group
 from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
 
@@ -18,6 +20,45 @@ def grad_norms(optimizer: torch.optim.Optimizer, clip: float) -> dict[str, float
             norms[f"grad_norm_{group['name']}"] = _whole(torch.nn.utils.get_total_norm(grads))
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {"grad_norm": _whole(torch.nn.utils.clip_grad_norm_(every, clip)), **norms}
+
+
+class PartGradients:
+    """Gradient norms of the single losses of one update, beside that of their sum.
+
+    `backward` on the sum goes on as if nothing had been asked, so the training stays the same to the bit. Each loss but
+    the last costs another backward pass; the last one's gradient is what is left of the sum's.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, group: Group) -> None:
+        self.parameters = [parameter for each in optimizer.param_groups for parameter in each["params"]]
+        self.group = group
+        self.sums: dict[str, list[Tensor]] = {}
+        self.last = ""
+
+    def add(self, losses: Mapping[str, Tensor], *, parts: int) -> None:
+        """One of the update's `parts`, before its own backward pass."""
+        *firsts, self.last = losses
+        for name in firsts:
+            found = torch.autograd.grad(
+                losses[name].float() / parts, self.parameters, retain_graph=True, allow_unused=True
+            )
+            there = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found, strict=True)]
+            if name in self.sums:
+                torch._foreach_add_(self.sums[name], there)
+            else:
+                self.sums[name] = there
+
+    def norms(self) -> dict[str, float]:
+        """`grad_norm_<loss>`, a trailing `_loss` left out, once all of the update is in the parameters' gradients and
+        nothing is clipped yet. All members of the group call it."""
+        rest = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters]
+        norms = {}
+        for name, sums in self.sums.items():
+            self.group.average(sums)
+            torch._foreach_sub_(rest, sums)
+            norms[name] = torch.nn.utils.get_total_norm(sums)
+        norms[self.last] = torch.nn.utils.get_total_norm(rest)
+        return {f"grad_norm_{name.removesuffix('_loss')}": float(norm) for name, norm in norms.items()}
 
 
 def _whole(norm: Tensor) -> float:

@@ -7,7 +7,7 @@ DistributedDataParallel, or FSDP2's `fully_shard` (see `pipelines.training.shard
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -48,6 +48,21 @@ class Group:
         held = torch.tensor(numbers, dtype=torch.float64, device=device)
         torch.distributed.all_reduce(held)
         return dict(zip(values, (held / self.world).tolist(), strict=True))
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each by its mean over the members."""
+        if self.world > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+            torch._foreach_div_(list(tensors), self.world)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """(...), of equal shape in all members -> (members, ...), the same for all of them; without gradient."""
+        if self.world == 1:
+            return tensor.detach()[None]
+        held = [torch.empty_like(tensor) for _ in range(self.world)]
+        torch.distributed.all_gather(held, tensor.detach().contiguous())
+        return torch.stack(held)
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether it is so for any member."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
-from pipelines.training.checks import grad_norms, not_finite
+from pipelines.training.checks import PartGradients, grad_norms, not_finite
 from pipelines.training.group import Group
 from pipelines.training.means import Means
 from pipelines.training.metrics import MetricsLog
@@ -70,6 +70,9 @@ def fit(
                 parameters["lr"] = rate
             state.optimizer.zero_grad(set_to_none=True)
             update = Means()
+            ends = state.step + 1 == plan.steps
+            logs = (state.step + 1) % plan.log_every == 0 or ends
+            single = PartGradients(state.optimizer, group) if logs and plan.part_norms else None
             for part in range(plan.accumulate):
                 batch = next(batches)
                 torch.manual_seed((plan.seed * 1_000_003 + state.step) * plan.accumulate + part)
@@ -80,23 +83,26 @@ def fit(
                     seen = group.mean(losses, device)
                     if not math.isfinite(sum(seen.values())):
                         raise not_finite(f"loss is {_show(losses)}", state, batch, checkpoint, group.rank)
+                    if single is not None:
+                        single.add(losses, parts=plan.accumulate)
                     total.backward()  # type: ignore[no-untyped-call]
                 update.add(seen)
-                state.means.add(seen)
-            norms = grad_norms(state.optimizer, plan.clip)
+            norms = {} if single is None else single.norms()
+            norms |= grad_norms(state.optimizer, plan.clip)
             if not math.isfinite(norms["grad_norm"]):
                 raise not_finite("the gradient is not finite", state, batch, checkpoint, group.rank)
             state.optimizer.step()
             if state.ema is not None:
                 state.ema.update(state.model)
-            state.step += 1
-            state.seconds = before + time.monotonic() - begun
             seen = update.take()
             last = sum(seen.values())
-            hooks.watch.stepped(state.step, seen)
+            shown = seen if hooks.numbers is None else {**seen, **hooks.numbers(state)}
+            state.means.add(shown)
+            state.step += 1
+            state.seconds = before + time.monotonic() - begun
+            hooks.watch.stepped(state.step, shown)
             stopping = group.any(stop.requested, device)
-            ends = state.step == plan.steps
-            if state.step % plan.log_every == 0 or ends:
+            if logs:
                 _log(log, state, {"lr": rate, **norms, **state.means.take()}, hooks, group)
             best = False
             if hooks.validate is not None and (state.step % plan.validate_every == 0 or ends):

@@ -10,7 +10,8 @@ from pipelines.training.state import TrainState
 class Plan:
     """Length and rhythm of a training. Steps are optimiser updates; `clip` is the largest gradient norm; `bf16` is
     bfloat16 autocast where it pays (see `bf16_pays`); `accumulate` is how many batches make one update. `keep_last`
-    checkpoints are kept, and that of the lowest validation number called `best_by`."""
+    checkpoints are kept, and that of the lowest validation number called `best_by`. `part_norms`: log also the gradient
+    norm of each single loss, for a further backward pass in those steps that are logged."""
 
     steps: int
     peak_lr: float
@@ -25,6 +26,7 @@ class Plan:
     keep_last: int = 1
     validate_every: int = 1000
     best_by: str = "val_flow"
+    part_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,5 +58,7 @@ class Hooks:
     """What a training does besides its steps. Of several processes all call them: see `Group`."""
 
     validate: Callable[[TrainState], Mapping[str, float]] | None = None
+    numbers: Callable[[TrainState], Mapping[str, float]] | None = None
+    """After the losses of each update: further numbers that are logged with them, the same for all processes."""
     on_best: Callable[[TrainState], None] | None = None
     watch: Watch = field(default_factory=Watch)

@@ -39,10 +39,11 @@ class RewardConfig(StrictModel):
 
     num_steps      T, Euler steps of a whole sampling
     window         (t_s, t_e) as shares of T counted from the noise: the step with gradient is one of these
-    batch          how many samples of the batch get the reward; None: all
+    batch          how many samples of the batch get the reward, of all workers together; None: all that have a style
+                   reference, and the mean is over the batch
     recombine      each of these samples takes the next one's style image, and is scored against that: contents meet
                    styles of which there is no triplet, so there is something to gain where the data is small. Not of
-                   the paper. Among the samples of one process, so the number of workers matters.
+                   the paper.
     """
 
     start_step: int = Field(default=0, ge=0)

@@ -23,6 +23,7 @@ from pipelines.uso.flow import FlowConfig, flow_losses, noise_at, noised
 from pipelines.uso.model import Conditions, UsoDenoiser
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.reward import RewardConfig, StyleReward, gradient_step, rewards
+from pipelines.uso.rewarded import ChosenRows, chosen_rows
 
 Stage = Literal["style_alignment", "disentanglement", "expert"]
 USUAL_ROLES = RolesConfig()
@@ -92,11 +93,17 @@ class UsoLosses:
             raise ValueError("a reward config and a style reward go together")
         self.pipeline, self.denoiser, self.stage, self.flow, self.seed = pipeline, denoiser, stage, flow, seed
         self.reward, self.style_reward, self.group = reward, style_reward, group or Group()
+        self.rewarded: list[Tensor] = []
         with_content = stage != "style_alignment" and roles.content is not None
         self.encoders = Encoders(pipeline, with_content=with_content, with_style=roles.style is not None)
 
     def __call__(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
-        """{"flow": L_flow} and from step S on {"reward": lambda L_SRL} (equation 6). The batch is on the device."""
+        """{"flow": L_flow} and from step S on {"reward_loss": lambda L_SRL} (equation 6). The batch is on the device.
+
+        A sample's loss is its flow loss and, where it has a style reference, minus lambda times its reward; with
+        `reward.batch` = k the rewards are those of the first k samples with a style reference of all members' batches,
+        and their mean is over k. So neither the number of members nor how an update is cut into batches changes lambda.
+        """
         rows = self.reward_rows(batch.drop_style, step)
         styles = batch.style[rows] if rows and batch.style is not None else None
         return self.of(self.encoders(batch), batch, step, styles=styles)
@@ -109,13 +116,20 @@ class UsoLosses:
         per_sample = flow_losses(self.denoiser, latents, conditions, at, guidance=self.flow.guidance)  # type: ignore[arg-type]
         losses = {"flow": per_sample.mean()}
         if self.reward is not None and (weight := self.reward.weight_at(step)) > 0:
-            losses["reward"] = weight * self._reward_loss(latents, conditions, drawn, styles, step)
+            losses["reward_loss"] = weight * self._reward_loss(latents, conditions, drawn, styles, step)
         return losses
 
-    def reward_rows(self, drop_style: Tensor, step: int) -> list[int]:
-        """The samples that get the reward at a step: the first `reward.batch` of those that have a style reference.
+    def numbers(self) -> dict[str, float]:
+        """{"reward": R}, the mean over what was rewarded in all members since this was last asked, if anything was."""
+        sums = torch.stack(self.rewarded).sum(dim=0) if self.rewarded else torch.zeros(2)
+        self.rewarded = []
+        found = self.group.mean({"sum": sums[0], "rows": sums[1]}, self.pipeline.vae.device)
+        return {"reward": found["sum"] / found["rows"]} if found["rows"] else {}
 
-        In a group a member without any takes one that will not count, since all must make the same calls.
+    def reward_rows(self, drop_style: Tensor, step: int) -> list[int]:
+        """The samples of this member that may get the reward at a step: the first `reward.batch` of those that have a
+        style reference. In a group others may come before some of the last ones; and a member without any takes one
+        that will not count, since all must make the same calls.
         """
         if self.reward is None or self.reward.weight_at(step) == 0:
             return []
@@ -153,16 +167,16 @@ class UsoLosses:
     def _reward_loss(
         self, latents: Tensor, conditions: Conditions, drawn: Drawn, styles: Tensor | None, step: int
     ) -> Tensor:
-        """L_SRL over the reward's rows of all members' batches; 0 where there are none."""
+        """This member's share of L_SRL, such that the mean over members is the whole; 0 where nothing is rewarded."""
         assert self.reward is not None and self.style_reward is not None
-        rows = self.reward_rows(drawn.drop_style, step)
-        if not rows or styles is None:
+        chosen = chosen_rows(drawn.drop_style.to(latents.device), self.reward.batch, self.group)
+        if not chosen.all_members or styles is None:
             return latents.new_zeros(())
+        rows = chosen.own or [0]
         noise = noise_at(self.seed, [drawn.positions[each] for each in rows], latents.shape[1:], "reward")
-        of_rows = take(conditions, torch.tensor(rows, device=latents.device))
-        counted = ~drawn.drop_style[rows]
+        of_rows, styles = take(conditions, torch.tensor(rows, device=latents.device)), styles[: len(rows)]
         if self.reward.recombine:
-            of_rows, styles, counted = self._with_next_style(of_rows), styles.roll(-1, 0), counted.roll(-1, 0)
+            of_rows, styles = self._with_next_style(of_rows, chosen), chosen.next_of(styles)
         found = rewards(
             self.reward,
             self.denoiser,  # type: ignore[arg-type]
@@ -173,16 +187,18 @@ class UsoLosses:
             styles,
             at=gradient_step(self.reward, seed=self.seed, step=step),
         )
-        counted = counted.to(found)
-        number = self.group.mean({"rows": counted.sum()}, found.device)["rows"]
-        return -(found * counted).sum() / max(number, 1e-9)
+        counted = found.new_full(found.shape, 1.0 if chosen.own else 0.0)
+        sum_of = (found * counted).sum()
+        self.rewarded.append(torch.stack([sum_of.detach(), counted.sum()]))
+        whole = len(drawn.positions) * self.group.world
+        return -sum_of * self.group.world / min(self.reward.batch or whole, whole)
 
-    def _with_next_style(self, conditions: Conditions) -> Conditions:
-        """Each picture with the style reference of the one after it, the last with that of the first."""
+    def _with_next_style(self, conditions: Conditions, chosen: ChosenRows) -> Conditions:
+        """Each picture with the style reference of the one after it, the last with that of the first. All have one."""
         if self.pipeline.config.style_encoding == "vae":
             *contents, style = conditions.contents
-            return replace(conditions, contents=[*contents, style.roll(-1, 0)])
-        states = [[state.roll(-1, 0) for state in states] for states in conditions.style_states]
+            return replace(conditions, contents=[*contents, chosen.next_of(style)])
+        states = [[chosen.next_of(state) for state in states] for states in conditions.style_states]
         return replace(conditions, style_states=states)
 
 

@@ -22,7 +22,7 @@ SIZES = {
     "configs/quickstart.yaml": SMALL_RUN,
     "configs/train/compact_stage1.yaml": SMALL_TRAINING,
     "configs/train/compact_stage2.yaml": (*SMALL_TRAINING, "reward.start_step=2", "reward.batch=2",
-                                          "reward.num_steps=2"),
+                                          "reward.num_steps=2", "validation.count=4", "validation.pictures=2"),
 }
 """File -> values that make it small. The commands stay as they are shown."""
 SHORTER = {"count=60, size=256": "count=36, size=64"}

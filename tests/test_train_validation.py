@@ -99,6 +99,23 @@ def test_hacking_is_a_reward_that_rises_while_the_other_number_falls() -> None:
     assert hacked(late, start_step=0, window=5) and not hacked(late, start_step=0, window=6)
 
 
+@pytest.mark.parametrize(
+    ("styles", "hacked_at"), [((0.2, 0.9, 0.8, 0.7), [4]), ((0.9, 0.6, 0.7, 0.8), []), ((0.9, 0.8, 0.7, 0.9), [])]
+)
+def test_a_training_whose_reward_is_hacked_says_so_once_enough_is_seen(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, styles: tuple[float, ...], hacked_at: list[int]
+) -> None:
+    """From the validation's numbers, here given, to the log and the user's screen; those before the reward's first
+    step do not count."""
+    given = iter([{"val_reward": 0.1 * place, "val_style": style} for place, style in enumerate(styles)])
+    monkeypatch.setattr("curate.train.validating.style_numbers", lambda *_: next(given))
+    reward = {"reward": {"start_step": 2, "num_steps": 1}, "reward_model": str(parts / "csd")}
+    validation = {"every": 1, "split": "train", "count": 1, "pictures": 1, "window": 3}
+    code, said = run(write(parts, tmp_path / "h", validation=validation, samples={"count": 0, "steps": 1}, **reward))
+    assert code == 0, said
+    assert [line["step"] for line in numbers(tmp_path / "h") if line.get("val_hacked")] == hacked_at
+    warned = [line for line in said.splitlines() if "the reward rises while the independent style number falls" in line]
+    assert [f"step {step}:" in line for step, line in zip(hacked_at, warned, strict=True)] == [True] * len(hacked_at)
 
 
 def subject(number: int) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ CurateError
  ├── SourceError     stop before work starts: a source as a whole cannot be read
  ├── ModelError      stop: a model cannot be loaded, or its file is not what the config says
  ├── StoreError      stop: the run directory cannot be written, or holds what it should not
+ ├── NumericsError   stop: a training's loss or gradient is not finite; its last checkpoint is whole
  ├── EngineError     stop: the engine cannot run here (too few CPUs, no Ray, cluster gone)
  ├── UnitError       record this unit as failed(stage, reason) and go on
  │    └── ImageError   an input image that cannot be decoded or is refused
@@ -39,6 +40,10 @@ class ModelError(CurateError):
 
 class StoreError(CurateError):
     """The run directory cannot be used: full disk, foreign files, another config."""
+
+
+class NumericsError(CurateError, FloatingPointError):
+    """A loss or gradient is not finite. The message says where the batch lies that gave it."""
 
 
 class EngineError(CurateError):

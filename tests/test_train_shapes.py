@@ -73,7 +73,7 @@ def test_a_training_on_mixed_shapes_draws_and_validates_each_at_its_own(
 
 
 def test_squares_are_drawn_in_one_call_from_the_images_as_they_are(parts: Path, tmp_path: Path) -> None:
-    config = config_of(write(parts, tmp_path / "s"))
+    config = config_of(write(parts, tmp_path / "s", data=data(parts, "shards", style_px=64)))
     triplets, uso = first_triplets(config, "train", 5), load_uso(str(parts / "base"))
     expected = uso(
         [each.caption for each in triplets], [each.content for each in triplets], [each.style for each in triplets],

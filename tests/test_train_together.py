@@ -71,7 +71,7 @@ def alone(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training by one."""
     out = tmp_path_factory.mktemp("alone") / "one"
     train(config_of(write(parts, out, reward_model=str(parts / "csd"), **COMMON)))
-    assert len(curve(out)) == 4 * 4 + 2 * 2 + 2 * 2
+    assert len(curve(out)) == 4 * 3 + 2 * 3 + 2 * 2
     return out
 
 

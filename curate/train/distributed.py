@@ -74,7 +74,7 @@ def _cause(error: Any) -> Exception:
     """What the first worker that failed raised, if it is one of ours; else an error that names it."""
     failures = getattr(error, "worker_failures", {})
     for rank, failure in sorted(failures.items()):
-        if isinstance(failure, CurateError | FloatingPointError):
+        if isinstance(failure, CurateError):
             return failure
         return EngineError(f"training worker {rank} failed: {failure}")
     return EngineError(f"Ray Train failed: {error}")

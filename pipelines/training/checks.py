@@ -1,11 +1,15 @@
 """Numbers of the gradient, and what happens when a number is none."""
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from curate.errors import NumericsError
 from pipelines.training.group import Group
 from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
@@ -51,11 +55,11 @@ class PartGradients:
     def norms(self) -> dict[str, float]:
         """`grad_norm_<loss>`, a trailing `_loss` left out, once all of the update is in the parameters' gradients and
         nothing is clipped yet. All members of the group call it."""
-        rest = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.parameters]
+        rest = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         norms = {}
         for name, sums in self.sums.items():
             self.group.average(sums)
-            torch._foreach_sub_(rest, sums)
+            rest = list(torch._foreach_sub(rest, sums))
             norms[name] = torch.nn.utils.get_total_norm(sums)
         norms[self.last] = torch.nn.utils.get_total_norm(rest)
         return {f"grad_norm_{name.removesuffix('_loss')}": float(norm) for name, norm in norms.items()}
@@ -65,9 +69,25 @@ def _whole(norm: Tensor) -> float:
     return float(gathered(norm))
 
 
-def not_finite(what: str, state: TrainState, batch: object, checkpoint: Path, rank: int) -> FloatingPointError:
-    """The error, with the batch saved beside the checkpoint for whoever looks into it."""
+def not_finite(what: str, state: TrainState, batch: object, checkpoint: Path, rank: int) -> NumericsError:
+    """The error, with the batch saved beside the checkpoint for whoever looks into it: as plain dicts, lists and
+    tensors, so that `torch.load(..., weights_only=True)` opens it without this project."""
     kept = checkpoint.with_name(f"bad-step-{state.step}{f'-rank-{rank}' if rank else ''}.pt")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(batch, kept)
-    return FloatingPointError(f"step {state.step}: {what}; the batch is in {kept}, the last checkpoint is {checkpoint}")
+    torch.save(_plain(batch), kept)
+    last = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
+    return NumericsError(f"step {state.step}: {what}; the batch is in {kept}, {last}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(value)
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)

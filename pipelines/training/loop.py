@@ -51,7 +51,7 @@ def fit(
     optimiser that have a "name" get their gradient norms logged. In a `group` of several processes each has its own
     share of a batch, `wrapped` is what `group.wrap` gave, and losses are means over all.
 
-    A loss or gradient that is not finite raises FloatingPointError: the last checkpoint stays as it was, and the batch
+    A loss or gradient that is not finite raises NumericsError: the last checkpoint stays as it was, and the batch
     lies beside it.
     """
     group = group or Group()

@@ -24,18 +24,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 
 from curate.bench.bootstrap import bootstrap_difference
 from curate.bench.command import run_bench
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
-from curate.train.loading import load_uso
 from curate.train.training import train
-from pipelines.uso.projector import StyleProjector
 
 VARIANTS = ("full", "no-srl", "no-alignment", "shared-encoder", "resampler", "mlp")
+CHANGES: dict[str, dict[str, Any]] = {
+    "shared-encoder": {"style_encoding": "vae", "projector": "none"},
+    "resampler": {"projector": "resampler"},
+    "mlp": {"projector": "mlp"},
+}
+"""Config of the first training of a variant; the second's base has it."""
 STAGE1, STAGE2 = Path("configs/train/compact_stage1.yaml"), Path("configs/train/compact_stage2.yaml")
 BENCH = Path("configs/bench/uso_compact.yaml")
 SHOWN = ("combined", "clip_i", "csd", "clip_t", "style_nearer", "set_top1", "subject_top1", "l1", "copy_paste")
@@ -61,45 +64,24 @@ def main() -> None:
 
 def train_variant(out: Path, variant: str, seed: int, data: str | None) -> Path:
     """The folder of the trained model."""
-    base = base_of(out, variant)
     one, two = (load_yaml(path)[0] for path in (STAGE1, STAGE2))
+    base = one["base"]
     for config in (one, two):
         config["seed"] = seed
         if data:
             config["data"]["datasets"] = [{"path": data}]
-    one |= {"base": str(base), "out": str(out / f"{variant}-{seed}" / "stage1")}
+    one |= {**CHANGES.get(variant, {}), "out": str(out / f"{variant}-{seed}" / "stage1")}
     two |= {"base": f"{one['out']}/model", "out": str(out / f"{variant}-{seed}" / "stage2")}
     if variant == "no-srl":
         one = {**one, "out": str(out / f"full-{seed}" / "stage1")}  # stage 1 is that of the full variant
         two |= {"reward": None, "base": f"{one['out']}/model"}
     if variant in ("no-alignment", "shared-encoder"):
-        two |= {"base": str(base), "stage": "expert", "steps": one["steps"] + two["steps"]}
+        two |= {**CHANGES.get(variant, {}), "base": base, "stage": "expert", "steps": one["steps"] + two["steps"]}
         two["reward"]["start_step"] += one["steps"]
     else:
         train(parse(TrainConfig, one))
     train(parse(TrainConfig, two))
     return Path(two["out"]) / "model"
-
-
-def base_of(out: Path, variant: str) -> str | Path:
-    """The base of a variant: the zoo's, or the zoo's with another projector or none."""
-    if variant not in ("shared-encoder", "resampler", "mlp"):
-        return "zoo:uso-base"
-    folder = out / f"base-{variant}"
-    if not folder.exists():
-        pipeline = load_uso("zoo:uso-base")
-        if variant == "shared-encoder":
-            pipeline.register_to_config(style_encoding="vae")
-            pipeline.register_modules(projector=None, vision_encoder=None, vision_processor=None)
-        else:
-            torch.manual_seed(0)
-            wanted: dict[str, Any] = {**pipeline.projector.config, "kind": variant}
-            # as many style tokens as the hierarchical one has, from one level
-            wanted["tokens_per_level"] = pipeline.projector.num_tokens
-            kept = {name: value for name, value in wanted.items() if not name.startswith("_")}
-            pipeline.register_modules(projector=StyleProjector(**kept))
-        pipeline.save_pretrained(folder)
-    return folder
 
 
 def bench(out: Path, models: dict[str, Path]) -> None:

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from curate.config import StrictModel
 from pipelines.data.config import DataConfig
 from pipelines.uso.flow import FlowConfig
+from pipelines.uso.pipeline import StyleEncoding
+from pipelines.uso.projector import ProjectorKind
 from pipelines.uso.reward import RewardConfig
 from pipelines.uso.training import Stage
 
@@ -63,6 +65,11 @@ class TrainConfig(StrictModel):
     base: str
     """A `UsoPipeline` folder, `zoo:NAME`, or a hub id."""
     stage: Stage
+    projector: ProjectorKind | Literal["none"] | None = None
+    """Another kind of style projector than the base has, untrained, or none; None: the base's own."""
+    style_encoding: StyleEncoding | None = None
+    """Another way for style images than the base's: `vision`, by the projector, or `vae`, as contents go (one shared
+    encoder; it takes no projector). Together the paper's ablations."""
     learn: Literal["lora", "full"] = "lora"
     """Of the transformer, in the stages that train it: LoRA layers on every block's attention, or all weights."""
     lora_rank: int = Field(default=128, ge=1)

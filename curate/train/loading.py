@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -14,7 +15,8 @@ from curate.train.config import TrainConfig
 from filters.csd_reward import CsdReward
 from filters.csd_weights import load_csd
 from pipelines.uso.official import add_lora
-from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.pipeline import StyleEncoding, UsoPipeline
+from pipelines.uso.projector import ProjectorKind, StyleProjector
 from pipelines.uso.training import freeze_all_but
 
 
@@ -40,6 +42,8 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     learns += ["transformer"] if config.learn == "full" and config.stage != "style_alignment" else []
     frozen = getattr(torch, config.frozen_dtype)
     pipeline = load_uso(config.base, {"default": frozen, **dict.fromkeys(learns, torch.float32)})
+    change_style_path(pipeline, config.projector, config.style_encoding)
+    _check_styles(pipeline, config)
     pipeline.to(device)
     if learns_lora(config):
         _check_released(pipeline)
@@ -52,6 +56,44 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     if config.gradient_checkpointing:
         pipeline.transformer.enable_gradient_checkpointing()
     return pipeline
+
+
+def change_style_path(
+    pipeline: UsoPipeline, projector: ProjectorKind | Literal["none"] | None, encoding: StyleEncoding | None
+) -> None:
+    """Give a pipeline another style projector, or none, and another style encoding; None leaves what it has.
+
+    A new projector has as many style tokens as the old one and is drawn from seed 0 whatever else is drawn, so that
+    trainings that are compared begin alike. Raises ConfigError where there is none to take sizes from.
+    """
+    if encoding is not None:
+        pipeline.register_to_config(style_encoding=encoding)
+    if projector == "none":
+        pipeline.register_modules(projector=None, vision_encoder=None, vision_processor=None)
+    elif projector is not None and (old := pipeline.projector) is None:
+        raise ConfigError("the base has no projector from which another could take its sizes", key="projector")
+    elif projector is not None and projector != old.config.kind:
+        kept = {name: value for name, value in old.config.items() if not name.startswith("_")}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            new = StyleProjector(**{**kept, "kind": projector, "tokens_per_level": _tokens_per_level(projector, old)})
+        pipeline.register_modules(projector=new.to(old.dtype))
+
+
+def _tokens_per_level(projector: ProjectorKind, old: StyleProjector) -> int:
+    """As many style tokens as before: the hierarchical kind has them from all levels, the others from one."""
+    return old.num_tokens // len(old.config.levels) if projector == "hierarchical" else old.num_tokens
+
+
+def _check_styles(pipeline: UsoPipeline, config: TrainConfig) -> None:
+    shared = pipeline.config.style_encoding == "vae"
+    if shared and pipeline.projector is not None:
+        raise ConfigError("a shared encoder takes no projector: set projector: none beside it", key="style_encoding")
+    if not shared and pipeline.projector is None and config.data.roles.style is not None:
+        raise ConfigError(
+            "without a projector style images have no way in: set style_encoding: vae, or data.roles.style: null",
+            key="projector",
+        )
 
 
 def learns_lora(config: TrainConfig) -> bool:

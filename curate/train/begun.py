@@ -79,7 +79,11 @@ def _identity(config: TrainConfig, contents: Mapping[str, str]) -> dict[str, Any
 
 def _contents(config: TrainConfig) -> dict[str, str]:
     """Hashes of what lies in the places that the config names."""
-    models = {"base": config.base, **({} if config.reward is None else {"reward_model": config.reward_model})}
+    models = {"base": config.base}
+    if config.reward is not None:
+        models["reward_model"] = config.reward_model
+    if config.uso is not None:
+        models["uso"] = config.uso
     datasets = {
         f"data.datasets.{number}.path": dataset_digest(dataset.path, config.data.split)
         for number, dataset in enumerate(config.data.datasets)

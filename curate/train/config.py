@@ -73,6 +73,9 @@ class TrainConfig(StrictModel):
     learn: Literal["lora", "full"] = "lora"
     """Of the transformer, in the stages that train it: LoRA layers on every block's attention, or all weights."""
     lora_rank: int = Field(default=128, ge=1)
+    uso: str | None = None
+    """A folder with the released files, of USO's authors or written by a training here (`uso/`): LoRA and projector to
+    go on from instead of new ones. The LoRA then has the rank of the file, whatever `lora_rank` says."""
     data: DataConfig
     flow: FlowConfig = FlowConfig()
     reward: RewardConfig | None = None
@@ -112,6 +115,12 @@ class TrainConfig(StrictModel):
     def _styles_are_there(self) -> Self:
         if self.data.roles.style is None and (self.stage == "style_alignment" or self.reward is not None):
             raise ValueError("style_alignment and a reward need a style reference: set data.roles.style")
+        return self
+
+    @model_validator(mode="after")
+    def _released_files_learn(self) -> Self:
+        if self.uso is not None and (self.learn != "lora" or self.stage == "style_alignment"):
+            raise ValueError("uso holds a LoRA: it needs learn: lora, and a stage in which the transformer learns")
         return self
 
     @model_validator(mode="after")

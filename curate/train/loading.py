@@ -14,7 +14,7 @@ from curate.models import resolve_model
 from curate.train.config import TrainConfig
 from filters.csd_reward import CsdReward
 from filters.csd_weights import load_csd
-from pipelines.uso.official import add_lora
+from pipelines.uso.official import add_lora, load_official
 from pipelines.uso.pipeline import StyleEncoding, UsoPipeline
 from pipelines.uso.projector import ProjectorKind, StyleProjector
 from pipelines.uso.training import freeze_all_but
@@ -35,7 +35,8 @@ def load_uso(model: str, dtype: torch.dtype | dict[str, torch.dtype] = torch.flo
 def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     """The base, ready to train: what the stage trains requires gradients and is float32; LoRA layers are put on.
 
-    Frozen weights have `config.frozen_dtype`. Raises ConfigError for a base that this training could not be written of.
+    Frozen weights have `config.frozen_dtype`. Raises ConfigError for a base that this training could not be written of,
+    ModelError for one that cannot be loaded, and for released files that do not fit it.
     """
     with_style = config.data.roles.style is not None
     learns = ["projector"] if config.stage != "disentanglement" and with_style else []
@@ -47,8 +48,11 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     pipeline.to(device)
     if learns_lora(config):
         _check_released(pipeline)
-        torch.manual_seed(config.seed)
-        add_lora(pipeline.transformer, rank=config.lora_rank)
+        if config.uso is not None:
+            load_official(Path(config.uso), transformer=pipeline.transformer, projector=pipeline.projector)
+        else:
+            torch.manual_seed(config.seed)
+            add_lora(pipeline.transformer, rank=config.lora_rank)
     freeze_all_but(pipeline, config.stage, with_style=with_style)
     for parameter in pipeline.denoiser.parameters():
         if parameter.requires_grad:

@@ -16,6 +16,7 @@ from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
 from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
+from pipelines.uso.pipeline import UsoPipeline
 from tests.tiny_uso import tiny_uso
 from tests.train_parts import make_parts, run, write
 
@@ -101,6 +102,34 @@ def test_style_alignment_moves_the_projector_alone(parts: Path, tmp_path: Path) 
     before, after = load_uso(str(parts / "base")), load_uso(str(tmp_path / "s" / "model"))
     assert torch.equal(before.transformer.proj_out.weight, after.transformer.proj_out.weight)
     assert not torch.equal(before.projector.high_projection.weight, after.projector.high_projection.weight)
+
+
+def test_style_alignment_writes_the_projector_at_each_save_and_the_pipeline_at_the_end(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the last checkpoint and the pipeline, the next call writes it; `best/` has the projector alone."""
+    path = write(parts, tmp_path / "s", stage="style_alignment", samples={"count": 0}, keep_last=2,
+                 validation={"every": 2, "split": "train", "count": 3, "pictures": 0})
+    out, written = tmp_path / "s", []
+    save = UsoPipeline.save_pretrained
+
+    def dying(pipeline: UsoPipeline, folder: Path, **options: object) -> None:
+        written.append((out / "projector" / "diffusion_pytorch_model.safetensors").read_bytes())
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        save(pipeline, folder, **options)
+
+    monkeypatch.setattr(UsoPipeline, "save_pretrained", dying)
+    run(path)
+    assert len(written) == 1 and not (out / "model").exists()
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 4
+    code, said = run(path)
+    assert code == 0 and len(written) == 2, said
+    whole = load_uso(str(out / "model"))
+    assert (out / "model" / "projector" / "diffusion_pytorch_model.safetensors").read_bytes() == written[1]
+    assert not torch.equal(whole.projector.high_projection.weight, load_uso(
+        str(parts / "base")).projector.high_projection.weight)
+    assert (out / "best" / "projector" / "config.json").is_file() and not (out / "best" / "model").exists()
 
 
 @pytest.mark.parametrize(

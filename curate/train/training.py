@@ -33,8 +33,9 @@ def train(config: TrainConfig) -> FitResult:
     A checkpoint that was made under another config is refused (ConfigError), see `curate.train.begun`.
 
     Written to `out`: `config.json`, `checkpoint.pt` (and others, see `pipelines.training.checkpoint`), `metrics.jsonl`,
-    `tensorboard/`, `samples/`, and the model: `model/`, a `UsoPipeline` folder, or where LoRA layers learn `uso/`, the
-    released file format (see `pipelines.uso.official`); the same of the best validation in `best/`. `written.json` says
+    `tensorboard/`, `samples/`, and the model: `model/`, a `UsoPipeline` folder, where LoRA layers learn `uso/`, the
+    released file format (see `pipelines.uso.official`), and in style alignment `projector/`, with `model/` at the end;
+    what learnt, as it was at the best validation, in `best/`. `written.json` says
     of which step the model is, so that a crash between checkpoint and model is made good by the next call.
     """
     check_begun(config)
@@ -117,7 +118,8 @@ class Session:
     def save(self, state: TrainState) -> None:
         """The model, averaged where there is an average, and samples of it."""
         with self._averaged(state):
-            write_model(self.pipeline, self.config, self.out, leads=self.group.leads)
+            ended = state.step >= self.config.steps
+            write_model(self.pipeline, self.config, self.out, leads=self.group.leads, ended=ended)
             if self.samples.pictures:
                 with gathered_outside_blocks(self.denoiser):
                     sheet = self.samples.sheet(self.pipeline)

@@ -18,15 +18,22 @@ SETTINGS = ("positions", "style_encoding", "content_px", "size_px", "max_text_to
 _WRITTEN = "written.json"
 
 
-def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads: bool) -> None:
-    """What was learnt: a whole pipeline, or where LoRA layers learn the two files that USO released.
+def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads: bool, ended: bool = False) -> None:
+    """What was learnt: a whole pipeline in `model/`, or where LoRA layers learn the two files that USO released.
 
-    Of several processes all call it, for weights may lie in pieces, and one leads.
+    Style alignment changes the projector alone: `projector/` is written each time, and the whole pipeline (35 GB at
+    FLUX size) when the training has ended. Of several processes all call it, for weights may lie in pieces, and one
+    leads.
     """
     if learns_lora(config):
         if leads:
             save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
         return
+    if config.stage == "style_alignment":
+        if leads and pipeline.projector is not None:
+            pipeline.projector.save_pretrained(out / "projector")
+        if not ended:
+            return
     written = _whole(pipeline) if config.shard else pipeline
     if leads:
         written.save_pretrained(out / "model")

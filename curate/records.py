@@ -86,6 +86,14 @@ class Failure:
 
     stage: str
     reason: str
+    rejects: bool = False
+    """Nothing went wrong: the unit is turned down, so it counts as rejected."""
+
+
+SUBJECT = "subject"
+"""Stage of the units that are turned down before any expert works for them."""
+OWN_SUBJECT = Failure(SUBJECT, "the drawn subject is the target's own", rejects=True)
+"""Of a unit whose target shows what was drawn for its style reference, as a caption that was written later says."""
 
 
 @dataclass(frozen=True, slots=True)

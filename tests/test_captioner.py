@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -19,11 +20,16 @@ from curate.engine.isolation import Deaths, Isolation
 from curate.engine.jobs import Jobs
 from curate.errors import ModelError, SourceError, UnitError
 from curate.images import encode
-from curate.records import Block, ExpertCall, Work
+from curate.planning.subjects import names
+from curate.records import OWN_SUBJECT, SUBJECT, Block, ExpertCall, Work
+from curate.report.page import write_report
+from curate.report.units import read_units
 from curate.run.command import run_config
 from curate.run.config import load_config
 from curate.run.planning import make_plan
 from curate.seal import verify
+from curate.seal.indexed import indexed_facts
+from curate.seal.judge import Judge
 from curate.store import RunStore
 from pipelines.captioner import Captioner, first_line
 from tests.engine_parts import BlendExpert, make_steps, make_units, whole
@@ -186,3 +192,83 @@ def test_units_that_run_alone_have_the_captions_of_their_block(tmp_path: Path) -
     assert Isolation(line, EngineConfig(), lambda i: Here(line), Deaths(9)).run(jobs, StopFlag())
     assert whole(tmp_path / "together") == whole(tmp_path / "alone")
     assert alone.ledger()["caption"].str.startswith("grey").all() and alone.ledger()["caption"].nunique() > 1
+
+
+def named_unit(i: int, **changes: Any) -> Any:
+    return replace(make_units(4)[i], caption="", style_caption="", **changes)
+
+
+class Telling(Captioner):
+    """Says of dark images that they show cats, of others a boat."""
+
+    def load(self, device: str) -> Any:
+        return lambda images: ["Two cats on a sofa" if np.asarray(image).mean() < 99 else "a boat" for image in images]
+
+
+def told(unit: Any, *shades: int) -> Work:
+    """A block of one unit whose images (target, then new subject) have these shades, after the captioner."""
+    wanted = (("caption", "stylized"), ("style_caption", "subject"))[:len(shades)]
+    images = {role: encode(Image.new("RGB", (16, 16), (shade,) * 3))
+              for (_, role), shade in zip(wanted, shades, strict=True)}
+    step = CaptionStep(Telling(model="x"), wanted)  # type: ignore[arg-type]
+    return step.open()(Work(Block(0, "b", (unit,)), images={unit.unit_id: images}))
+
+
+@pytest.mark.parametrize(("drawn", "shades", "own"), [
+    ({"style_subject": "cat"}, (0,), True),
+    ({"style_subject": "cats"}, (0,), True),
+    ({"style_subject": "cathedral"}, (0,), False),
+    ({"style_subject": "boat"}, (0,), False),
+    ({"style_subject": "cat", "recipe": "from_pair"}, (0,), False),
+    ({}, (0, 200), False),
+    ({}, (200, 201), True),
+    ({"subject": "sofa"}, (200, 0), True),  # the words of the new subject's image are a sentence
+    ({"subject": "boat"}, (200, 0), False),
+])
+def test_a_drawn_subject_that_the_caption_names_turns_the_unit_down(drawn: dict[str, Any], shades: tuple[int, ...],
+                                                                    own: bool) -> None:
+    unit = named_unit(0, **drawn)
+    done = told(unit, *shades)
+    assert done.captions[unit.unit_id]["caption"] and done.failures.get(unit.unit_id) == (OWN_SUBJECT if own else None)
+
+
+def test_such_units_are_rejected_before_an_expert_works_and_are_no_failures(models: tuple[Path, Path], tmp_path: Path,
+                                                                            ) -> None:
+    """From plan to verify, with what the captioner really says; no share of failures is allowed."""
+    said = captioner(models).load("cpu")
+    path = config_file(tmp_path, models)
+    with Image.open(tmp_path / "input" / "1.png") as image:
+        own = said([image.convert("RGB")] * 2)[0].split()[0]
+    (tmp_path / "words.txt").write_text(f"{own}\nzebra\n")
+    recipe = {"kind": "from_stylized", "new_subject": "prompt", "words": str(tmp_path / "words.txt"), "per_target": 2}
+    expert = {"kind": "diffusers", "model": str(models[1]), "steps": 2}
+    experts = {"destylize": {**expert, "images": {"content": "image", "style": None}},
+               "stylize": {**expert, "images": {"content": None, "style": "image"}}}
+    path = config_file(tmp_path, models, recipe=recipe, experts=experts)
+    planned = [unit.unit_id for unit in make_plan(load_config(path)).units]
+    assert run(path) == 0
+    store = RunStore.open(tmp_path / "run")
+    units = {unit.unit_id: unit for unit in store.units()}
+    ledger = store.ledger()
+    assert sorted(units) == sorted(planned) == sorted(ledger.index)
+    shown = {unit_id: unit.caption or ledger.loc[unit_id, "caption"] for unit_id, unit in units.items()}
+    own_units = {unit_id for unit_id, unit in units.items() if names(shown[unit_id], unit.style_subject)}
+    assert 0 < len(own_units) < len(units)
+    assert set(ledger.index[ledger["status"] == "rejected"]) == own_units
+    index = pd.read_parquet(tmp_path / "run" / "shards" / "index.parquet").set_index("unit_id")
+    told_of = index.loc[sorted(own_units), ["status", "stage", "reason"]].drop_duplicates().to_numpy().tolist()
+    assert told_of == [["rejected", SUBJECT, OWN_SUBJECT.reason]]
+    assert verify(tmp_path / "run", deep=True) == [] and not (index["status"] == "failed").any()
+    table = read_units(tmp_path / "run")
+    assert not table.frame.set_index("unit_id").loc[sorted(own_units), "made"].any()
+    folder = tmp_path / "run" / "shards"
+    dataset = json.loads((folder / "dataset.json").read_text())
+    facts = indexed_facts(folder, dataset, dataset["columns"])
+    rules = load_config(path).rules
+    assert Judge(facts)(rules, None).table(table.frame["unit_id"])["status"].tolist() == index["status"].tolist()
+    for file in folder.glob("*"):
+        file.unlink()
+    folder.rmdir()
+    before_seal = read_units(tmp_path / "run").frame.set_index("unit_id")
+    assert set(before_seal.index[before_seal["status"] == "rejected"]) == own_units
+    write_report(tmp_path / "run", tmp_path / "page.html")

@@ -1,22 +1,28 @@
-"""Four Ray nodes, one dies in mid-run, and the run lies in a bucket: it ends, with the bytes of one machine."""
+"""Nodes that die and nodes that come in mid-run, the run in a bucket, and the command line on a running Ray."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from curate.config import ResourcesConfig
 from curate.engine import BlockReport, EngineConfig, execute
 from curate.engine.steps import Step
 from curate.files import as_path, list_files
+from curate.interfaces import Expert, ExpertRequest
 from curate.seal import SealConfig, seal, verify
 from curate.store import RunStore
-from tests.engine_parts import BlendExpert, ScoreStep, ToneScorer, failures, make_steps, make_store
+from tests.engine_parts import BlendExpert, ScoreStep, ToneScorer, failures, make_steps, make_store, note
 from tests.s3_server import s3_server
+from tests.test_run import small_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 UNITS, BLOCK = 48, 2
@@ -28,19 +34,27 @@ def bucket() -> Iterator[str]:
         yield url
 
 
+SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
+
+
 @pytest.fixture
-def cluster(bucket: str) -> Iterator[Any]:
-    """A head without CPUs and three nodes with one each; they inherit the way to the bucket."""
+def head(bucket: str) -> Iterator[Any]:
+    """A head without CPUs; it and its nodes inherit the way to the bucket."""
     import ray
     from ray.cluster_utils import Cluster
 
-    small = {"object_store_memory": 80 << 20, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    for _ in range(3):
-        nodes.add_node(num_cpus=1, **small)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
     yield nodes
     ray.shutdown()
     nodes.shutdown()
+
+
+@pytest.fixture
+def cluster(head: Any) -> Any:
+    """With three nodes of one CPU each."""
+    for _ in range(3):
+        head.add_node(num_cpus=1, **SMALL)
+    return head
 
 
 def steps_on(replicas: int | tuple[int, int]) -> list[Step]:
@@ -80,3 +94,61 @@ def test_a_node_dies_and_the_bytes_are_those_of_one_machine(
     assert dataset(root) == dataset(local.root)
     assert verify(root, deep=True) == []
     assert report.made == UNITS
+
+
+class LocatedExpert(BlendExpert):
+    """Notes the node that each batch is made on."""
+
+    def load(self, device: str) -> Expert:
+        import ray
+
+        where = ray.get_runtime_context().get_node_id()
+
+        def make(requests: list[ExpertRequest]) -> list[Image.Image]:
+            note(self.log, where)
+            return self._make(requests)
+
+        return make  # type: ignore[return-value]
+
+
+def test_nodes_that_come_are_used_by_a_pool_that_may_grow(head: Any, tmp_path: Path) -> None:
+    """[1, 3] on a cluster that has one CPU when the run begins; two nodes come after the first blocks."""
+    head.add_node(num_cpus=1, **SMALL)
+    resources, log = ResourcesConfig(cpus=1, replicas=(1, 3)), tmp_path / "nodes"
+    come: list[threading.Thread] = []
+
+    def grow(block: BlockReport) -> None:
+        if not come:
+            come.extend(threading.Thread(target=head.add_node, kwargs={"num_cpus": 1, **SMALL}) for _ in range(2))
+            for thread in come:
+                thread.start()
+
+    steps = make_steps(LocatedExpert(log=str(log), sleep_s=0.5, resources=resources),
+                       ScoreStep("tone", ToneScorer(resources=resources), "f1"))
+    store = make_store(tmp_path / "run", 160, block=2)
+    report = execute(store, steps, EngineConfig(kind="ray", address=head.address), on_progress=grow)
+    for thread in come:
+        thread.join()
+    made_on = Counter(log.read_text().split())
+    assert report.made == 160 and report.deaths == 0 and failures(store) == {}
+    assert made_on.total() == 160 and len(made_on) > 1, f"calls by node: {made_on}"
+
+
+def curate(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "curate.cli", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_command_line_on_a_running_ray_with_its_run_in_a_bucket(head: Any, bucket: str, tmp_path: Path) -> None:
+    head.add_node(num_cpus=4, **SMALL)
+    config, run = str(small_config(tmp_path, engine={"kind": "local"})), f"{bucket}/cli"
+    told = curate("run", config, "--address", head.address, "--set", f"output={run}")
+    assert "12 planned: kept 12, rejected 0, failed 0" in told
+    assert "2 shards in s3://" in told or "1 shards in s3://" in told
+    assert "no faults" in curate("verify", run, "--deep")
+    page = curate("report", run).strip().splitlines()[-1]
+    assert page == f"{run}/report/index.html" and "<html" in as_path(page).read_text()
+    assert not (tmp_path / "run").exists()
+    replicas = as_path(run) / "timings.jsonl"
+    assert '"kind": "ray"' in replicas.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -16,12 +17,15 @@ from curate.engine.pools import fit_pools, make_pools, packs
 from curate.engine.steps import Step
 from curate.errors import ConfigError, EngineError, ModelError
 from curate.interfaces import Resources
+from curate.progress import pace as pace_of
 from curate.run.command import run_config
 from curate.run.config import RunConfig, load_config
+from curate.run.crowding import crowded
 from curate.run.forecast import wilson
-from curate.run.pilot import PilotFigures, StageFigures, read_pilot
+from curate.run.pilot import PilotFigures, StageFigures, read_pilot, subject_of
 from curate.run.placement import placed
 from curate.run.plan_command import plan_config
+from curate.run.stages import make_stages
 from curate.run.weights import model_sizes, num_parameters
 from curate.seal import verify
 from curate.seeds import uniform
@@ -43,8 +47,6 @@ def test_weights_are_counted_in_the_dtype_that_is_loaded(tmp_path: Path) -> None
         save_file({"w": torch.zeros(shape)}, tmp_path / folder / name)
     (found,) = model_sizes(CsdScorer(model=str(tmp_path), dtype="bfloat16"))
     assert found.loaded_bytes == 2 * (70 + 3)
-    (unknown,) = model_sizes(CsdScorer(model="someone/not-here"))
-    assert (unknown.file_bytes, unknown.loaded_bytes) == (None, None)
 
 
 def test_a_damaged_header_is_a_model_error(tmp_path: Path) -> None:
@@ -111,6 +113,27 @@ def test_stages_share_a_gpu_by_measured_memory(tmp_path: Path) -> None:
         placed(config, figures(stylize=15.0))
 
 
+CROWDED = ("experts.stylize.resources.gpus=0.5", "experts.destylize.resources.gpus=0.5",
+           "scorers.csd.resources.gpus=0.3", "cluster.gpus=1", "cluster.cpus=8")
+
+
+def test_more_on_a_gpu_than_it_has_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shares add up to 0.8, the pilot's memory to more than the card: experts 15 GiB in one worker, CSD 10."""
+    config = config_with(tmp_path, *CROWDED, "cluster.gpu_memory_gb=24")
+    steps = make_stages(config)
+    heavy = figures(destylize=15.0, stylize=14.0, csd=10.0)
+    (warning,) = crowded(config, heavy, steps)
+    assert warning.startswith("warning: 1 GPU(s) of 24 GiB would hold 26.2 GiB by the pilot (destylize+stylize 15.6")
+    assert crowded(config, figures(destylize=15.0, stylize=15.0, csd=7.0), steps) == []
+    roomy = config_with(tmp_path, *CROWDED, "cluster.gpu_memory_gb=48")
+    assert crowded(roomy, heavy, steps) == [] and crowded(config_with(tmp_path, *CROWDED), heavy, steps) == []
+    pilot = tmp_path / "pilot.json"
+    pilot.write_text(heavy.model_copy(update={"of": subject_of(config)}).model_dump_json())
+    overrides = (*CROWDED, "cluster.gpu_memory_gb=24", f"cluster.pilot={pilot}")
+    assert run_config(tmp_path / "config.yaml", overrides, dry_run=True, retry_failed=False) == 0
+    assert warning in capsys.readouterr().err
+
+
 def test_wilson_s_interval() -> None:
     """Wilson 1927; 8 of 10 by the closed form: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)."""
     interval = wilson(8, 10)
@@ -154,6 +177,45 @@ def test_the_forecast_scales_with_the_cluster_and_prices_it(piloted: Path, capsy
     plan_config(piloted, ("seed=0", "size=32"), None)
     said = capsys.readouterr()
     assert "is of another config" in said.err and "yield and cost: unknown" in said.out
+
+
+def test_every_stage_of_a_shared_worker_has_its_line(piloted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan_config(piloted, (), None)
+    lines = re.findall(r"^      (\w+): (\S+) alone, (\d+)% of the worker's time$", capsys.readouterr().out, re.M)
+    found = read_pilot(piloted.parent / "run.pilot" / "pilot.json")
+    assert {name for name, *_ in lines} == set(found.stages), "one worker does everything here"
+    assert sum(int(share) for *_, share in lines) == pytest.approx(100, abs=3)
+    stylize = next(pace for name, pace, _ in lines if name == "stylize")
+    assert stylize == pace_of(1 / found.demand["stylize"])
+
+
+def test_a_run_is_not_placed_by_the_pilot_of_another_config(piloted: Path) -> None:
+    pilot = piloted.parent / "run.pilot" / "pilot.json"
+
+    def run(*overrides: str) -> int:
+        return run_config(piloted, (f"cluster.pilot={pilot}", *overrides), dry_run=True, retry_failed=False)
+
+    assert run() == 0
+    for other in ("size=32", "experts.stylize.steps=3", "rules=[]"):
+        with pytest.raises(ConfigError, match=r"cluster\.pilot: \S+pilot\.json is of another config .*--pilot N"):
+            run(other)
+
+
+def test_a_pilot_under_other_rules_makes_nothing_anew_and_then_fits(piloted: Path) -> None:
+    """What did not run again keeps its seconds; what rules decide is counted again."""
+    file = piloted.parent / "run.pilot" / "pilot.json"
+    before, strict = read_pilot(file), "rules=[{column: csd.style.style_stylized, min: 2.0}]"
+    assert plan_config(piloted, (strict,), 6) == 0
+    after = read_pilot(file)
+    assert after.stages == before.stages and after.startup_s == before.startup_s
+    assert after.rejected == 6 and after.kept == 0 < before.kept
+    assert run_config(piloted, (strict, f"cluster.pilot={file}"), dry_run=True, retry_failed=False) == 0
+    plan_config(piloted, ("scorers.colour.kind=colour",), 6)
+    scored = read_pilot(file)
+    assert {name: scored.stages[name] for name in before.stages} == before.stages
+    assert 0 < scored.demand["colour"] < scored.demand["stylize"]
+    assert plan_config(piloted, (), 6) == 0
+    assert read_pilot(file).stages == before.stages and read_pilot(file).kept == before.kept
 
 
 def test_a_run_stops_at_its_goal_and_goes_on_with_a_larger_one(tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -37,7 +37,7 @@ class Engine(Protocol):
     journal: bool
     """Whether a unit that kills its worker takes this process with it, so that attempts must be written down."""
     gpus: float
-    """What its workers hold once started."""
+    """What its workers hold once started; an engine whose pools grow tells the report later ones itself."""
 
     def start(self, line: Line, num_jobs: int) -> dict[str, int]:
         """Check that the stages fit and start what they need; workers by stage names."""
@@ -97,7 +97,7 @@ class _Execution:
         left = len(jobs)
         try:
             self.report.replicas = engine.start(line, len(jobs))
-            self.report.gpus = engine.gpus
+            self.report.hold(engine.gpus)
             self.report.startup_s = time.perf_counter() - begun
             while left and not self.stop.requested:
                 left = self._pass(engine, line, jobs)
@@ -107,6 +107,7 @@ class _Execution:
         except KeyboardInterrupt:
             self.stop.request()
         finally:
+            self.report.hold(0.0)
             engine.close()
         self.report.stopped = bool(left)
         self.report.deaths = self.deaths.count

@@ -53,9 +53,11 @@ class Job:
 
     def report(self) -> BlockReport:
         """What was done."""
-        failed = len(self.make & self.work.failures.keys())
-        return BlockReport(self.block.index, self.block.block_id, made=len(self.make) - failed, failed=failed,
-                           scored=self.scored, seconds=self.work.seconds, images=self.images, memory=self.work.memory)
+        ended = [self.work.failures[unit_id] for unit_id in self.make if unit_id in self.work.failures]
+        rejected = sum(failure.rejects for failure in ended)
+        return BlockReport(self.block.index, self.block.block_id, made=len(self.make) - len(ended),
+                           failed=len(ended) - rejected, rejected=rejected, scored=self.scored,
+                           seconds=self.work.seconds, images=self.images, memory=self.work.memory)
 
 
 class Jobs:

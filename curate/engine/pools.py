@@ -25,6 +25,11 @@ class Pool:
     resources: Resources
     """Of one worker."""
 
+    @property
+    def stages(self) -> list[str]:
+        """Their names."""
+        return self.name.split("+")
+
 
 def make_pools(steps: Sequence[Step], positions: Sequence[int], *, fuse: bool) -> list[Pool]:
     """Neighbours with equal resources go together. A step without resources joins the next pool if that has no GPU."""
@@ -78,30 +83,40 @@ def fit_pools(pools: Sequence[Pool], *, cpus: float, gpus: float, num_jobs: int,
 
 def cost_of(pool: Pool, demand: Demand) -> float:
     """Seconds that one planned unit takes in a worker of the pool."""
-    return sum(demand.get(name, 0.0) for name in pool.name.split("+"))
+    return sum(demand.get(name, 0.0) for name in pool.stages)
 
 
 def packs(pools: Sequence[Pool], counts: Sequence[int], gpus: float) -> bool:
-    """Whether the workers, pool after pool, find GPUs: a share of one always lies on a single GPU.
+    """Whether the workers find GPUs."""
+    return place(pools, counts, gpus) is not None
 
-    A share goes to the fullest GPU that can take it, as Ray does.
+
+def place(pools: Sequence[Pool], counts: Sequence[int], gpus: float) -> list[list[int]] | None:
+    """For each GPU the workers on it, by the numbers of their pools; None if they do not all find one.
+
+    Pool after pool, a share of a GPU always lies on a single one: the fullest that can take it, as Ray does.
     """
     free = [1.0] * int(gpus)
-    for pool, count in zip(pools, counts, strict=True):
+    on: list[list[int]] = [[] for _ in free]
+    for number, (pool, count) in enumerate(zip(pools, counts, strict=True)):
         share = pool.resources.gpus
         for _ in range(count if share > 0 else 0):
-            if share >= 1:
-                whole = [i for i, rest in enumerate(free) if rest == 1.0][:int(share)]
-                if len(whole) < share:
-                    return False
-                for i in whole:
-                    free[i] = 0.0
-                continue
-            room = [i for i, rest in enumerate(free) if rest >= share - EPSILON]
-            if not room:
-                return False
-            free[min(room, key=lambda i: free[i])] -= share
-    return True
+            chosen = _room(free, share)
+            if not chosen:
+                return None
+            for i in chosen:
+                free[i] -= min(share, 1.0)
+                on[i].append(number)
+    return on
+
+
+def _room(free: Sequence[float], share: float) -> list[int]:
+    """GPUs for one worker; none if it finds no room."""
+    if share >= 1:
+        whole = [i for i, rest in enumerate(free) if rest == 1.0]
+        return whole[:int(share)] if len(whole) >= share else []
+    room = [i for i, rest in enumerate(free) if rest >= share - EPSILON]
+    return [min(room, key=lambda i: free[i])] if room else []
 
 
 def _balanced(pools: Sequence[Pool], counts: list[int], demand: Demand, num_jobs: int,

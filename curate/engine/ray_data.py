@@ -79,8 +79,21 @@ class RayEngine:
         rest = iter(jobs)
         while not stop.requested and (next_jobs := list(itertools.islice(rest, WAVE))):
             wave = _Wave(self._config, self._pools, self._counts, line)
-            suspects |= wave.run(next_jobs, on_block, stop, report, deaths)
+            suspects |= wave.run(next_jobs, on_block, stop, report, deaths, self._held)
         return suspects
+
+    def _held(self) -> float:
+        """GPUs that the workers hold now.
+
+        Pools of fixed size hold what they were given. Of pools that grow and shrink Ray Data tells no number: theirs is
+        all that is taken in the whole cluster, at least their least and at most their most, so with other work in the
+        cluster it is an upper bound.
+        """
+        most = sum(pool.resources.gpus * max(n, pool.resources.most or n)
+                   for pool, n in zip(self._pools, self._counts, strict=True))
+        if most == self.gpus or self._session is None:
+            return self.gpus
+        return min(max(self._session.gpus_taken(), self.gpus), most)
 
     def open_hand(self, line: Line, i: int) -> Hand:
         """An actor like those of the step's pool."""
@@ -103,15 +116,15 @@ class _Wave:
         self._deaths_seen = 0
 
     def run(self, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag, report: EngineReport,
-            deaths: Deaths) -> set[int]:
-        """Numbers of the suspects."""
+            deaths: Deaths, held: Callable[[], float]) -> set[int]:
+        """Numbers of the suspects. ``held``: GPUs that the workers have now, for the report."""
         import ray
 
         begun = time.time()
         consumer = threading.Thread(target=self._consume, args=(self._dataset(jobs),), daemon=True)
         consumer.start()
         try:
-            suspects = self._collect(on_block, stop, deaths)
+            suspects = self._collect(on_block, stop, deaths, lambda: report.hold(held()))
         finally:
             self._closing.set()
             status = self._status()
@@ -161,7 +174,8 @@ class _Wave:
             self._rows.put(error)
         self._rows.put(None)
 
-    def _collect(self, on_block: Callable[[BlockReport], None], stop: StopFlag, deaths: Deaths) -> set[int]:
+    def _collect(self, on_block: Callable[[BlockReport], None], stop: StopFlag, deaths: Deaths,
+                 on_look: Callable[[], None]) -> set[int]:
         suspects: set[int] = set()
         done, told = 0, False
         looked = time.monotonic()
@@ -188,6 +202,7 @@ class _Wave:
             if told or time.monotonic() - looked > 1.0:
                 looked = time.monotonic()
                 status = self._status()
+                on_look()
                 self._check(status, deaths)
                 if told and status.in_flight == 0 and done >= status.done:
                     return suspects  # what is left in the queues has not begun

@@ -58,6 +58,12 @@ class RaySession:
         resources = ray.cluster_resources()
         return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
 
+    def gpus_taken(self) -> float:
+        """GPUs of the whole cluster that some worker holds, as Ray last heard from its nodes (seconds ago)."""
+        import ray
+
+        return self.totals()[1] - float(ray.available_resources().get("GPU", 0.0))
+
     def close(self) -> None:
         """Shut down, if it is ours (about 1 s)."""
         if self.owned and is_running():

@@ -23,6 +23,8 @@ class BlockReport:
     """Stage -> images read or made, or triplets scored."""
     memory: Mapping[str, int] = field(default_factory=dict)
     """Stage -> most bytes that its worker held (see ``curate.engine.memory``)."""
+    rejected: int = 0
+    """Units that were turned down before an expert worked for them."""
 
 
 @dataclass(slots=True)
@@ -49,9 +51,12 @@ class EngineReport:
     blocks: int = 0
     made: int = 0
     failed: int = 0
+    rejected: int = 0
     gpus: float = 0.0
-    """GPUs that all workers together hold from start to end."""
-    began: float = field(default_factory=time.time, compare=False)
+    """GPUs that all workers together hold now (``hold`` says it)."""
+    gpu_s: float = 0.0
+    """GPU-seconds that they held before ``since``."""
+    since: float = field(default_factory=time.time, compare=False)
     stages: dict[str, StageTotal] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)
     """Stages of one worker pool (joined by ``+``) -> workers. Empty for the local engine."""
@@ -67,6 +72,7 @@ class EngineReport:
         self.blocks += 1
         self.made += block.made
         self.failed += block.failed
+        self.rejected += block.rejected
         for stage, seconds in block.seconds.items():
             total = self.stages.setdefault(stage, StageTotal())
             total.seconds += seconds
@@ -74,7 +80,13 @@ class EngineReport:
             total.images += block.images.get(stage, 0)
             total.memory = max(total.memory, block.memory.get(stage, 0))
 
+    def hold(self, gpus: float) -> None:
+        """From now on the workers hold so many GPUs."""
+        now = time.time()
+        self.gpu_s += self.gpus * (now - self.since)
+        self.gpus, self.since = gpus, now
+
     @property
     def gpu_hours(self) -> float:
-        """GPU-hours held so far, busy or not: what a provider bills."""
-        return self.gpus * (time.time() - self.began) / 3600
+        """GPU-hours held so far, busy or not: what a provider bills, start-up of the cluster apart."""
+        return (self.gpu_s + self.gpus * (time.time() - self.since)) / 3600

@@ -52,6 +52,11 @@ class Named:
         return found
 
 
+def names(text: str, words: str) -> bool:
+    """Whether a text names what the words name."""
+    return bool(Named([phrase_of(words)]).within(text))
+
+
 def phrase_of(words: str) -> str:
     """A text without case, articles and plurals: ``The Red Cats`` is ``red cat``."""
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in subject_key(words).split())

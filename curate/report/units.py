@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import StoreError
+from curate.records import SUBJECT
 from curate.store import RunPaths, RunStore
 from curate.store.tables import read_table
 
@@ -67,7 +68,8 @@ def _from_index(store: RunStore) -> UnitTable:
     frame = _to_pandas(table.drop_columns([name for name in table.schema.names if name.endswith("_attribution")]))
     ledger = _of_plan(store.ledger(), frame)
     made = ledger["status"].reindex(frame["unit_id"]).to_numpy(dtype=object) == "made"
-    frame["made"] = made | frame["status"].isin(["kept", "rejected"])  # candidates may be deleted once sealed
+    judged = frame["status"].isin(["kept", "rejected"]) & (frame["stage"] != SUBJECT)
+    frame["made"] = made | judged  # candidates may be deleted once sealed
     errors = {scorer["name"]: _told_by(scorer["name"], frame["errors"]) for scorer in dataset["scorers"]}
     scores = tuple(name for name in dataset["columns"] if name in frame.columns)
     return UnitTable(frame=frame, scores=scores, ledger=ledger, dataset=dataset, errors=errors)
@@ -78,7 +80,8 @@ def _from_store(store: RunStore) -> UnitTable:
     ledger = _of_plan(store.ledger(), frame)
     found = ledger.reindex(frame["unit_id"])
     committed = found["status"].to_numpy(dtype=object)
-    status = np.select([committed == "made", committed == "failed"], [UNDECIDED, "failed"], "pending")
+    without = ("failed", "rejected")
+    status = np.select([committed == "made", *(committed == one for one in without)], [UNDECIDED, *without], "pending")
     frame["status"] = pd.Categorical(status, categories=STATUSES)
     frame["stage"] = pd.Categorical(found["stage"].fillna("candidates").to_numpy(dtype=object))
     frame["reason"] = found["reason"].fillna("not made yet").to_numpy(dtype=object)

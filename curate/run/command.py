@@ -16,7 +16,9 @@ from curate.files import append_line, as_path
 from curate.progress import Progress
 from curate.report import TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
+from curate.run.crowding import crowded
 from curate.run.goal import Goal
+from curate.run.pilot import check_pilot
 from curate.run.placement import load_placed
 from curate.run.planning import Plan, make_plan, open_run
 from curate.run.stages import make_stages, score_tables
@@ -31,7 +33,12 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     config, pilot = load_placed(load_config(path or DEFAULT_CONFIG, overrides))
     plan = make_plan(config)
     config = plan.config
+    if pilot is not None:
+        check_pilot(pilot, config)
     say(describe(plan))
+    if pilot is not None:
+        for warning in crowded(config, pilot, make_stages(config)):
+            say(warning)
     if dry_run:
         return 0
     opened = open_run(plan)
@@ -101,14 +108,16 @@ class _Counts:
     """Adds up the engine's block reports for the progress display and the goal."""
 
     def __init__(self, progress: Progress, goal: Goal, done: int) -> None:
-        self.progress, self.goal, self.done, self.made, self.failed = progress, goal, done, 0, 0
+        self.progress, self.goal, self.done = progress, goal, done
+        self.made = self.failed = self.rejected = 0
 
     def __call__(self, block: BlockReport) -> None:
         self.goal.add(block)
         self.made += block.made
         self.failed += block.failed
-        self.done += block.made + block.failed
-        self.progress.update(self.done, made=self.made, failed=self.failed)
+        self.rejected += block.rejected
+        self.done += block.made + block.failed + block.rejected
+        self.progress.update(self.done, made=self.made, rejected=self.rejected or None, failed=self.failed)
 
 
 def seal_with(store: RunStore, config: RunConfig, selected: frozenset[str] | None = None) -> SealReport:

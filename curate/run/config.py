@@ -48,7 +48,8 @@ class UntilConfig(StrictModel):
     kept: int | None = Field(default=None, ge=1)
     """Triplets that rules, near-duplicates and the split let through."""
     gpu_hours: float | None = Field(default=None, gt=0.0)
-    """GPU-hours that the workers held, busy or not, over all calls of this run."""
+    """GPU-hours that the workers held, busy or not, over all calls of this run. With ``replicas: [min, max]`` on a
+    cluster where others work too, theirs count with them, up to the pools' most."""
 
 
 class ClusterConfig(StrictModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -33,6 +34,12 @@ class StageNeeds:
     measured_bytes: int | None
     """Of the pilot."""
 
+    @property
+    def loaded_bytes(self) -> int | None:
+        """Of the weights of all its models; None where some are unknown."""
+        known = [model.loaded_bytes for model in self.models if model.loaded_bytes is not None]
+        return sum(known) if known and len(known) == len(self.models) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -40,6 +47,10 @@ class Disk:
 
     candidates: float
     shards: float
+    weights: int
+    """Of models, still to be downloaded, as far as the hub tells."""
+    unknown: tuple[str, ...]
+    """Models whose size it does not tell."""
     measured: bool
 
 
@@ -56,13 +67,13 @@ class Needs:
 
 
 def needs_of(config: RunConfig, units: UnitColumns, pilot: PilotFigures | None) -> Needs:
-    """The needs of a plan. Reads headers of local weight files; loads no model and asks no server."""
+    """The needs of a plan. Reads headers of weight files, here or on the hub; loads no model."""
     used = {call.verb for call in calls(config.recipe)}
     stages = [_stage(name, stage, len(units), pilot) for name, stage in stage_configs(config).items()
               if name not in config.experts or name in used]
     return Needs(units=len(units), blocks=-(-len(units) // config.block), sides=units.sides.counts(),
                  layouts=units.layouts.counts(), stages=tuple(stages),
-                 disk=_disk(config, len(units), pilot))
+                 disk=_disk(config, len(units), pilot, {model.name: model for s in stages for model in s.models}))
 
 
 def _stage(name: str, config: object, num_units: int, pilot: PilotFigures | None) -> StageNeeds:
@@ -74,9 +85,13 @@ def _stage(name: str, config: object, num_units: int, pilot: PilotFigures | None
                       measured_bytes=seen.memory if seen else None)
 
 
-def _disk(config: RunConfig, num_units: int, pilot: PilotFigures | None) -> Disk:
+def _disk(config: RunConfig, num_units: int, pilot: PilotFigures | None, models: Mapping[str, ModelSize]) -> Disk:
+    """``models``: by name, for one that several stages load is downloaded once."""
+    weights = sum(model.missing_bytes for model in models.values())
+    unknown = tuple(name for name, model in models.items() if model.file_bytes is None)
     if pilot is not None and pilot.decided:
         kept = num_units * pilot.kept / pilot.decided
-        return Disk(num_units * pilot.candidate_bytes_per_unit, kept * pilot.shard_bytes_per_kept, measured=True)
+        return Disk(num_units * pilot.candidate_bytes_per_unit, kept * pilot.shard_bytes_per_kept, weights, unknown,
+                    measured=True)
     raw = num_units * len(ROLES) * config.size**2 * RAW_PIXEL_BYTES
-    return Disk(raw, raw * (JPEG_SHARE if config.shards.format == "jpg" else 1.0), measured=False)
+    return Disk(raw, raw * (JPEG_SHARE if config.shards.format == "jpg" else 1.0), weights, unknown, measured=False)

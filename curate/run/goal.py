@@ -42,7 +42,7 @@ class Goal:
                 self.reached = f"until.kept: {self._kept} triplets are kept (goal {until.kept})"
         hours = self._hours_before + report.gpu_hours
         if until.gpu_hours is not None and hours >= until.gpu_hours:
-            self.reached = f"until.gpu_hours: {hours:.2f} GPU-hours held (goal {until.gpu_hours:g})"
+            self.reached = f"until.gpu_hours: {hours:.3g} GPU-hours held (goal {until.gpu_hours:g})"
         return bool(self.reached)
 
     def _count(self) -> int:

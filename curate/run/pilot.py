@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from curate import seeds
@@ -15,6 +16,7 @@ from curate.seal import SealReport
 from curate.store import RunStore
 
 FILE = "pilot.json"
+OTHER = "is of another config (experts, captioner, scorers, rules, size, block, cascade or recipe changed)"
 
 
 class StageFigures(StrictModel):
@@ -78,8 +80,9 @@ def subject_of(config: RunConfig) -> str:
 
 def measured(config: RunConfig, store: RunStore, steps: list[Step], report: EngineReport, sealed: SealReport,
              ) -> PilotFigures:
-    """Figures of a pilot that has just run. ``report`` covers the units that it made or failed."""
-    worked = max(1, report.made + report.failed)
+    """Figures of a pilot that has just run. ``report`` covers the units that it made, failed or turned down; where it
+    only scored, all of them."""
+    worked = max(1, report.made + report.failed + report.rejected or sealed.planned)
     gpus = {step.name: step_resources(step).gpus for step in steps}
     stages = {name: StageFigures(seconds_per_unit=total.seconds / worked, memory=total.memory, gpus=gpus[name])
               for name, total in report.stages.items()}
@@ -91,6 +94,20 @@ def measured(config: RunConfig, store: RunStore, steps: list[Step], report: Engi
         failed=sum(sealed.failed.values()), stages=stages, startup_s=report.startup_s,
         candidate_bytes_per_unit=float(images.sum()) / max(1, len(ledger)),
         shard_bytes_per_kept=shards / max(1, sealed.kept))
+
+
+def renewed(old: PilotFigures, new: PilotFigures, stages: Sequence[str]) -> PilotFigures:
+    """Figures of a pilot of which some units were there already: of its ``stages``, what did not run again keeps what
+    it measured."""
+    both = {name: figures for name, figures in (old.stages | new.stages).items() if name in stages}
+    return new.model_copy(update={"stages": both, "startup_s": max(old.startup_s, new.startup_s)})
+
+
+def check_pilot(pilot: PilotFigures, config: RunConfig) -> None:
+    """ConfigError when a run would be placed by the figures of another config. ``config``: with hub ids pinned."""
+    if pilot.of != subject_of(config):
+        raise ConfigError(f"{config.cluster.pilot} {OTHER}, so its seconds and memory are not those of this run: run "
+                          "`curate plan CONFIG --pilot N` again, or leave the pilot out", key="cluster.pilot")
 
 
 def read_pilot(path: Path) -> PilotFigures:

@@ -8,9 +8,20 @@ from curate.engine import StopFlag, execute
 from curate.files import as_path, write_json
 from curate.run.command import check_budget, describe, say, seal_with, summary, write_timings
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
+from curate.run.crowding import crowded
 from curate.run.estimate import needs_of
 from curate.run.forecast import Forecast, forecast
-from curate.run.pilot import FILE, PilotFigures, measured, pilot_config, pilot_folder, read_pilot, subject_of
+from curate.run.pilot import (
+    FILE,
+    OTHER,
+    PilotFigures,
+    measured,
+    pilot_config,
+    pilot_folder,
+    read_pilot,
+    renewed,
+    subject_of,
+)
 from curate.run.placement import load_placed, placed, total_cpus, total_gpus
 from curate.run.planning import make_plan, open_run
 from curate.run.stages import make_stages
@@ -30,7 +41,7 @@ def plan_config(path: Path | None, overrides: tuple[str, ...], num_units: int | 
         return INTERRUPTED
     figures = read_pilot(file) if file.exists() else None
     if figures is not None and figures.of != subject_of(config):
-        say(f"{file} is of another config (experts, scorers, rules, size, block or recipe changed); run --pilot again")
+        say(f"{file} {OTHER}; run --pilot again")
         figures = None
     needs = needs_of(config, plan.units, figures)
     print(needs_text(needs))
@@ -38,13 +49,16 @@ def plan_config(path: Path | None, overrides: tuple[str, ...], num_units: int | 
         print("Speed, yield and cost: unknown; `--pilot N` makes N units and measures them.")
         return 0
     print(forecast_text(config, figures, forecast_of(config, figures), num_units=len(plan.units), file=file))
+    fitted = placed(config, figures)
+    for warning in crowded(fitted, figures, make_stages(fitted)):
+        say(warning)
     return 0
 
 
 def run_pilot(config: RunConfig, num_units: int, file: Path) -> bool:
     """Make, score and seal the first units beside the run and write pilot.json; False when interrupted.
 
-    A pilot that is whole already is only sealed again: its figures stay.
+    A pilot that is whole already is only sealed again: its figures stay, but for what other rules keep.
     """
     small = pilot_config(config, num_units)
     plan = make_plan(small)
@@ -62,8 +76,10 @@ def run_pilot(config: RunConfig, num_units: int, file: Path) -> bool:
     sealed = seal_with(store, small)
     say(summary(sealed))
     check_budget(sealed, small.model_copy(update={"failures": small.failures.model_copy(update={"max_fraction": 1.0})}))
-    if report.blocks or not file.exists():
-        write_json(file, measured(small, store, steps, report, sealed).model_dump(mode="json"))
+    figures = measured(small, store, steps, report, sealed)
+    if file.exists() and report.made + report.failed + report.rejected < sealed.planned:
+        figures = renewed(read_pilot(file), figures, [step.name for step in steps])
+    write_json(file, figures.model_dump(mode="json"))
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from curate.progress import duration, pace
 from curate.run.config import RunConfig
 from curate.run.estimate import Needs, StageNeeds
-from curate.run.forecast import Forecast, Interval
+from curate.run.forecast import Forecast, Interval, Share
 from curate.run.pilot import PilotFigures
 
 
@@ -19,7 +19,9 @@ def needs_text(needs: Needs) -> str:
     lines += [_stage_text(stage) for stage in needs.stages]
     disk = needs.disk
     how = "scaled up from the pilot" if disk.measured else "estimate: candidates at most, shards if all are kept"
-    lines += ["", f"Disk: candidates {size(disk.candidates)}, shards {size(disk.shards)} ({how})"]
+    more = f" and {len(disk.unknown)} models of unknown size" if disk.unknown else ""
+    lines += ["", f"Disk: candidates {size(disk.candidates)}, shards {size(disk.shards)} ({how}); weights to download "
+                  f"{size(disk.weights)}{more}"]
     return "\n".join(lines)
 
 
@@ -28,9 +30,13 @@ def _stage_text(stage: StageNeeds) -> str:
     memory = f"; a worker took {size(stage.measured_bytes)} in the pilot" if stage.measured_bytes else ""
     lines = [f"  {stage.name} ({stage.kind}): {stage.calls} calls at most; {where} a worker{memory}"]
     for model in stage.models:
-        file = "unknown (not on this machine)" if model.file_bytes is None else f"{size(model.file_bytes)} of files"
+        file = f"unknown ({model.why})" if model.file_bytes is None else f"{size(model.file_bytes)} of files"
+        fetch = f" ({size(model.missing_bytes)} to download)" if model.missing_bytes else ""
         loaded = "unknown" if model.loaded_bytes is None else f"{size(model.loaded_bytes)} and activations"
-        lines.append(f"    {model.name}: {file}, memory {loaded}")
+        lines.append(f"    {model.name}: {file}{fetch}, memory {loaded}")
+    if len(stage.models) > 1:
+        whole = "unknown" if stage.loaded_bytes is None else f"{size(stage.loaded_bytes)} and activations"
+        lines.append(f"    together: memory {whole}")
     return "\n".join(lines)
 
 
@@ -44,6 +50,7 @@ def forecast_text(config: RunConfig, pilot: PilotFigures, line: Forecast, *, num
         needs = f"{share.pool.resources.gpus:g} gpu, " if share.pool.resources.gpus else ""
         lines.append(f"  {share.workers} x {share.pool.name} ({needs}{share.pool.resources.cpus} cpu each): "
                      f"{rate} a worker, busy {share.busy:.0%}")
+        lines += _parts(share, pilot)
     lines += ["", f"Throughput: {pace(line.units_per_s)} units, {pace(line.units_per_s * line.yields.mid)} kept"]
     if line.gpus:
         lines.append(f"GPU-hours per 1,000 kept: {span(line.gpu_hours_per_1000)}")
@@ -63,6 +70,16 @@ def forecast_text(config: RunConfig, pilot: PilotFigures, line: Forecast, *, num
     lines.append(f"Time for the whole plan: {duration(num_units / line.units_per_s)}")
     lines.append(f"`--set cluster.pilot={file}` places a run by these figures.")
     return "\n".join(lines)
+
+
+def _parts(share: Share, pilot: PilotFigures) -> list[str]:
+    """The stages that share a worker, one by one."""
+    names = share.pool.stages
+    if len(names) == 1:
+        return []
+    seconds = {name: pilot.demand.get(name, 0.0) for name in names}
+    return [f"      {name}: {pace(1 / s) if s else '-'} alone, {s / share.unit_s if share.unit_s else 0:.0%} of the "
+            "worker's time" for name, s in seconds.items()]
 
 
 def span(interval: Interval) -> str:

@@ -101,11 +101,11 @@ def _outcomes(rows: pd.DataFrame) -> tuple[Ints, list[Verdict]]:
     codes = np.zeros(len(rows), dtype=np.int64)
     codes[rows["status"].isna().to_numpy()] = 1
     found = [MADE, UNMADE]
-    failed = np.flatnonzero((rows["status"] == "failed").to_numpy(dtype=bool, na_value=False))
+    without = np.flatnonzero(rows["status"].isin(["failed", "rejected"]).to_numpy(dtype=bool))
     numbers = {verdict: i for i, verdict in enumerate(found)}
-    for place, stage, reason in zip(failed.tolist(), *(rows[name].iloc[failed] for name in ("stage", "reason")),
-                                    strict=True):
-        codes[place] = numbers.setdefault(Verdict("failed", str(stage), str(reason)), len(numbers))
+    told = rows[list(Verdict._fields)].iloc[without].astype(str)
+    for place, *said in zip(without.tolist(), *(told[name] for name in Verdict._fields), strict=True):
+        codes[place] = numbers.setdefault(Verdict(*said), len(numbers))
     there, firsts = np.unique(codes, return_index=True)
     order = [0, *(int(code) for code in there[np.argsort(firsts)] if code)]
     renamed = np.zeros(len(numbers), dtype=np.int64)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.errors import StoreError
+from curate.records import SUBJECT
 from curate.seal.facts import MADE, Facts, Verdict, numbered
 from curate.seal.look_alikes import Bools, Ints
 from curate.seal.publish import INDEX
@@ -63,9 +64,11 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _outcomes(table: pa.Table, scorers: Sequence[str]) -> tuple[Ints, list[Verdict]]:
-    """A failure belongs to making unless its stage is a scorer ("score": of a column that nobody owns)."""
+    """A failure belongs to making unless its stage is a scorer ("score": of a column that nobody owns); of rejections
+    only those before it do."""
     unmade = _is(table, "status", "pending") & _is(table, "stage", "candidates")
     unmade |= _is(table, "status", "failed") & ~_is(table, "stage", *scorers, "score")
+    unmade |= _is(table, "status", "rejected") & _is(table, "stage", SUBJECT)
     made = np.zeros(table.num_rows, dtype=np.int64)
     outcomes = {MADE: 0}
     at = np.flatnonzero(unmade)

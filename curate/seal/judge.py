@@ -1,8 +1,8 @@
 """From facts to a status for every planned unit: kept, rejected, failed or pending, each with its reason.
 
-Order: no images (pending or failed), a rule broken by a known number, scores still to come (pending), missing numbers,
-left out by a selection, near-duplicates within a side, leaks across the sides. All of it in array operations, for
-``whatif`` asks it many times about a million units.
+Order: no images (pending, failed or turned down), a rule broken by a known number, scores still to come (pending),
+missing numbers, left out by a selection, near-duplicates within a side, leaks across the sides. All of it in array
+operations, for ``whatif`` asks it many times about a million units.
 """
 
 from __future__ import annotations

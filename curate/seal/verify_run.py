@@ -15,10 +15,11 @@ from curate.errors import StoreError
 from curate.files import list_files
 from curate.interfaces import ROLES
 from curate.keys import ID_BYTES, KeyIndex, id_bytes
+from curate.records import SUBJECT
 from curate.seal.fault import Fault
 from curate.seal.publish import INDEX
 from curate.store import RunPaths, RunStore
-from curate.store.standing import MADE
+from curate.store.standing import FAILED, MADE
 from curate.store.tables import open_parquet, read_table
 from curate.store.tars import Extent, read_extents
 
@@ -78,7 +79,7 @@ def _check_tar(tar: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> list
 
 def verify_statuses(store: RunStore) -> list[Fault]:
     """The index against the plan, and its statuses against the ledger. Candidates made since the seal are no fault."""
-    index = read_table(store.paths.shards / INDEX).select(["unit_id", "status"])
+    index = read_table(store.paths.shards / INDEX).select(["unit_id", "status", "stage"])
     planned, indexed = store.plan.table(["unit_id"]).column(0), index.column("unit_id")
     if not planned.equals(indexed):
         lost, strange = set(planned.to_pylist()) - set(indexed.to_pylist()), set(indexed.to_pylist()) - set(
@@ -87,6 +88,8 @@ def verify_statuses(store: RunStore) -> list[Fault]:
         return [Fault(INDEX, f"does not agree with the plan: {says if lost or strange else 'the order differs'}; "
                              "seal again")]
     decided = np.asarray(pc.is_in(index.column("status"), pa.array(["kept", "rejected"])))
-    without = np.flatnonzero(decided & (store.standing().status != MADE))
+    standing = store.standing().status
+    early = np.asarray(pc.equal(index.column("stage"), SUBJECT)) & (standing == FAILED)
+    without = np.flatnonzero(decided & ~early & (standing != MADE))
     return [Fault(INDEX, f"says that unit {row['unit_id']} is {row['status']}, but its candidate is not committed")
             for row in index.take(pa.array(without)).to_pylist()]

@@ -59,7 +59,8 @@ def with_captions(plan: pa.Table, ledger: pd.DataFrame) -> pa.Table:
 
 
 class Candidates:
-    """Images and ledger. A unit is committed when some segment's parquet has its row, ``made`` or ``failed``."""
+    """Images and ledger. A unit is committed when some segment's parquet has its row: ``made``, ``failed``, or
+    ``rejected`` where it was turned down before an expert worked for it."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
@@ -88,7 +89,7 @@ class Candidates:
         row: dict[str, Any] = {
             "unit_id": unit_id,
             "block_id": work.block.block_id,
-            "status": "failed" if failure else "made",
+            "status": "made" if not failure else "rejected" if failure.rejects else "failed",
             "stage": failure.stage if failure else "",
             "reason": failure.reason if failure else "",
             "seconds": json.dumps(share, sort_keys=True),
@@ -106,10 +107,11 @@ class Candidates:
         """One row a committed unit, indexed by unit_id.
 
         A unit that stands in several segments (it failed once and was made later, or a block was cut after a crash)
-        counts once: ``made`` before ``failed``, then the first segment by name.
+        counts once: ``made`` before the others, then the first segment by name.
         """
         frame: pd.DataFrame = self.segments.table().to_pandas()
-        frame = frame.sort_values(["status", "segment"], ascending=[False, True], kind="stable")  # "made" > "failed"
+        frame = frame.sort_values(["status", "segment"], kind="stable",
+                                  key=lambda column: column != "made" if column.name == "status" else column)
         return frame.drop_duplicates("unit_id").set_index("unit_id")
 
     def load(self, block: Block) -> Work:
@@ -121,8 +123,8 @@ class Candidates:
             row = rows.get(unit_id)
             if row is None:
                 raise StoreError(f"unit {unit_id} of block {block.block_id} is not committed")
-            if row["status"] == "failed":
-                work.failures[unit_id] = Failure(row["stage"], row["reason"])
+            if row["status"] != "made":
+                work.failures[unit_id] = Failure(row["stage"], row["reason"], rejects=row["status"] == "rejected")
             else:
                 work.images[unit_id] = self.read_images(unit_id, row)
             if captions := captions_in(row):

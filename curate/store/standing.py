@@ -39,7 +39,7 @@ class Standing:
         self.listing = segments.look()
         """Of the ledger when it was read."""
         self.status: States = np.zeros(len(plan), dtype=np.uint8)
-        """(N,) ``NOTHING``, ``FAILED`` or ``MADE``."""
+        """(N,) ``NOTHING``, ``FAILED`` (or turned down) or ``MADE``."""
         self._places: list[Place] = []
         self._place_of = np.full(len(plan), -1, dtype=np.int32)
         self._rows = lru_cache(maxsize=CACHED)(self._read)

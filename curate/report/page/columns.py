@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.records import SUBJECT
 from curate.report.contact_sheet import score_label
 from curate.report.page.rules import columns_by_scorer, good_direction, is_float, near_duplicate_column
 from curate.report.units import UNDECIDED, UnitTable, fold_reasons
@@ -69,17 +70,18 @@ def _codes(labels: pd.Series[Any], rows: Positions, known: Sequence[str]) -> npt
 
 
 def _fixed(units: UnitTable) -> npt.NDArray[np.uint8]:
-    """0 = made, so that rules decide; 1 = failed and 2 = pending before there was anything to score."""
+    """0 = made, so that rules decide; before there was anything to score 1 = failed, 2 = pending, 3 = turned down."""
     status, stage = units.frame["status"], units.frame["stage"].astype(str)
     judged = units.frame["made"].to_numpy(dtype=bool) | (status == UNDECIDED).to_numpy()
     judged |= stage.isin(list(units.errors)).to_numpy()  # failed at or waiting for a scorer: candidates may be deleted
-    return np.where(judged, 0, np.where(status == "failed", 1, 2)).astype(np.uint8)
+    return np.select([judged, status == "failed", status == "rejected"], [0, 1, 3], 2).astype(np.uint8)
 
 
 def _later_reasons(frame: pd.DataFrame, rows: Positions) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """What a unit that passes the rules is rejected for all the same: 0 = nothing, else one more than the position."""
+    """What a unit is rejected for that passes the rules, or is never asked: 0 = nothing, else one more than the
+    position."""
     stage = frame["stage"].iloc[rows]
-    later = stage.isin(["selection", "near_duplicates", "split"]).to_numpy()
+    later = stage.isin(["selection", "near_duplicates", "split", SUBJECT]).to_numpy()
     told = pd.Categorical(fold_reasons(frame["reason"].iloc[rows]).where(later))
     return (told.codes + 1).astype(np.uint8), [str(reason) for reason in told.categories]
 

@@ -32,6 +32,7 @@ function judge(rules) {
 }
 
 function judgeRow(row, measured) {
+  if (UNITS.fixed[row] === 3) return [REJECTED, UNITS.after_reasons[UNITS.after[row] - 1], -1];
   if (UNITS.fixed[row]) return UNITS.fixed[row] === 1 ? [FAILED, "failed before it was scored", -1] : [PENDING, "not made yet", -1];
   for (const m of measured) {
     if (m.layout >= 0 && UNITS.layout[row] !== m.layout) continue;

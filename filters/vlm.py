@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from curate.config import StrictModel
-from filters.base import ModelScorer, Scorer
+from filters.base import Scorer, TransformersScorer
 from filters.rubric import RubricConfig, read_rubric
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ServerConfig(StrictModel):
         return url
 
 
-class VlmScorer(ModelScorer):
+class VlmScorer(TransformersScorer):
     """Columns of the rubric, each behind ``vlm.``; NaN, with the judge's words as the error, where it did not answer.
 
     ``model`` is anything that transformers' AutoProcessor and AutoModelForImageTextToText load and whose chat
@@ -108,8 +108,9 @@ class VlmScorer(ModelScorer):
                                 max_new_tokens=self.max_new_tokens)
             return RubricScore(self.rubric, judge, together=True)
         from curate.models import resolve_model
-        from filters.vlm_local import LocalJudge
+        from filters.vlm_local import LocalJudge, load_parts
 
-        judge = LocalJudge(resolve_model(self.model), device=device, dtype=self.dtype, revision=self.revision,
-                           min_mass=self.min_mass, attempts=self.attempts, max_new_tokens=self.max_new_tokens)
+        parts = load_parts(resolve_model(self.model), device=device, dtype=self.dtype, revision=self.revision,
+                           pickles=self.pickles)
+        judge = LocalJudge(*parts, min_mass=self.min_mass, attempts=self.attempts, max_new_tokens=self.max_new_tokens)
         return RubricScore(self.rubric, judge, together=False)

@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 
 from curate.errors import ModelError
 from curate.models import resolve_model
+from curate.pretrained import safetensors_only
 from pipelines import OWN_PIPELINES, load_symbol
 from pipelines.editors.options import IpAdapter, Lora
-from pipelines.editors.pickles import safetensors_only
 from pipelines.editors.quantized import quantization_config
 
 if TYPE_CHECKING:

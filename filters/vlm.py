@@ -39,6 +39,8 @@ class ServerConfig(StrictModel):
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout_s: float = Field(default=120.0, gt=0)
     """Of a request without a byte from the server."""
+    deadline_s: float = Field(default=600.0, gt=0)
+    """Of a request from its sending to the last byte of its answer, however slowly the bytes come."""
     retries: int = Field(default=6, ge=0)
     log_probabilities: bool = True
     """Ask for them. Where an answer comes without, its text counts, as the certain choice that it is."""

@@ -1,4 +1,4 @@
-"""What a block costs an editor that draws one by one: each request once, whatever the engine fills the block with."""
+"""What editors do only once: a request, whatever the engine fills a block with, and the reading of a prompt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from curate.engine.batches import Batch, Refusal
@@ -49,3 +50,20 @@ def test_a_block_with_a_bad_request_costs_each_of_the_others_two_calls_at_most(k
     assert len(drawn) == 3 + 7  # as far as the bad one together, then each alone; blocks of repeats were 3 + 56
     assert isinstance(made[3], Refusal) and "ValueError" in made[3].reason
     assert np.array_equal(np.asarray(made[0]), np.asarray(klein([good[0]])[0]))
+
+
+def test_uso_reads_a_prompt_once_and_draws_equal_bytes(tmp_path: Path) -> None:
+    values = PRESETS["uso"](tmp_path)
+    expert = expert_of("uso", values).load("cpu")
+    reads: list[torch.nn.Module] = []
+    encoders = [expert.pipeline.text_encoder, expert.pipeline.text_encoder_2]  # type: ignore[attr-defined]
+    for encoder in encoders:
+        encoder.register_forward_pre_hook(lambda module, given: reads.append(module))
+    first, again = (np.asarray(expert([request()])[0]) for _ in range(2))
+    assert reads == encoders and np.array_equal(first, again)
+    both = [np.asarray(image) for image in expert([request(), request(prompt="two dogs")])]
+    assert reads == encoders * 2 and not np.array_equal(*both)
+    plain = expert_of("uso", values, embeddings=[]).load("cpu")([request()])[0]
+    assert len(reads) == 6 and np.array_equal(first, np.asarray(plain))  # the same pipeline, read by itself again
+    with pytest.raises(ValueError, match="for each of the 1 pictures"):
+        expert.pipeline(prompt_embeds=torch.zeros(1, 128, 24))  # type: ignore[attr-defined]

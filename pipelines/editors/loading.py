@@ -131,7 +131,8 @@ def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
                 pipeline.unload_lora_weights()
             else:
                 pipeline.load_ip_adapter(resolve_model(part.model), image_encoder_folder=None, **named)
-                pipeline.set_ip_adapter_scale(part.scale)
+                scale = part.model_dump(mode="json")["scale"]  # lists: diffusers would put a tuple on each layer whole
+                pipeline.set_ip_adapter_scale(scale)
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise ModelError(f"{part.model}: {part.file} does not fit {config.model}: {error}") from error
     if config.uso is not None:

@@ -34,11 +34,16 @@ LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype
 
 def shared_pipeline(config: DiffusersExpert, device: str) -> Any:
     """The pipeline of the config on the device, or the one that was loaded for an equal config. ModelError if not."""
-    key = json.dumps([device, config.model_dump(mode="json", include=set(LOADING_FIELDS))], sort_keys=True)
+    key = loading_key(config, device)
     pipeline = LOADED.get(key)
     if pipeline is None:
         pipeline = LOADED[key] = load_pipeline(config, device)
     return pipeline
+
+
+def loading_key(config: DiffusersExpert, device: str) -> str:
+    """Under which a pipeline stands in ``LOADED``."""
+    return json.dumps([device, config.model_dump(mode="json", include=set(LOADING_FIELDS))], sort_keys=True)
 
 
 def load_pipeline(config: DiffusersExpert, device: str) -> Any:

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from curate.errors import ModelError
 
 ZOO = Path(__file__).parent / "zoo" / "weights"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"([\w-][\w.-]*/[\w.-]+)(/.+)?")
+"""ORG/REPO, or ORG/REPO/FILE for one file of it."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -58,33 +59,42 @@ def pinned(config: Config) -> Config:
     changed: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            changed[name] = pinned(value)
-        elif isinstance(value, dict):
-            changed[name] = {key: pinned(each) if isinstance(each, BaseModel) else each for key, each in value.items()}
+        if isinstance(value, BaseModel | dict | tuple):
+            changed[name] = _pinned_within(value)
     ref = getattr(config, "model", None)
     if isinstance(ref, str) and "revision" in type(config).model_fields:
         changed["revision"] = commit_of(ref, getattr(config, "revision", None))
     return config.model_copy(update=changed)
 
 
+def _pinned_within(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return pinned(value)
+    if isinstance(value, dict):
+        return {key: _pinned_within(each) for key, each in value.items()}
+    return tuple(_pinned_within(each) for each in value) if isinstance(value, tuple) else value
+
+
 @lru_cache(maxsize=64)
 def commit_of(ref: str, revision: str | None = None) -> str | None:
     """The commit of a hub id's branch or tag (None: its main branch); of a commit or a local model ``revision`` itself.
 
-    Asks the hub, or in offline mode (HF_HUB_OFFLINE) and without a network huggingface_hub's cache. ModelError if
-    neither knows it. A token is taken from the environment by huggingface_hub and appears nowhere.
+    Of ORG/REPO/FILE it is the repository's. Asks the hub, or in offline mode (HF_HUB_OFFLINE) and without a network
+    huggingface_hub's cache. ModelError if neither knows it. A token is taken from the environment by huggingface_hub
+    and appears nowhere.
     """
     if Path(resolve_model(ref)).exists() or (revision and COMMIT.fullmatch(revision)):
         return revision
-    if not HUB_ID.fullmatch(ref):
+    hub_id = HUB_ID.fullmatch(ref)
+    if hub_id is None:
         raise ModelError(f"{ref}: there is no such folder, and it is no hub id (owner/name)")
+    repository = hub_id[1]
     from huggingface_hub import HfApi, constants
 
     try:
-        return str(HfApi().model_info(ref, revision=revision).sha)
+        return str(HfApi().model_info(repository, revision=revision).sha)
     except Exception as error:  # offline mode, no network, no access: whatever it is, the cache may know the commit
-        cached = Path(constants.HF_HUB_CACHE, f"models--{ref.replace('/', '--')}", "refs", revision or "main")
+        cached = Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "refs", revision or "main")
         if cached.is_file():
             return cached.read_text().strip()
         raise ModelError(f"{ref}: its commit is neither in the cache nor to be had from the hub "

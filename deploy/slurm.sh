@@ -8,6 +8,7 @@
 #   so a node that Slurm takes away is one that Ray loses: its blocks in flight are made again elsewhere.
 # * 120 s before the time limit Slurm sends SIGTERM to this script, which passes it to the driver: blocks in flight are
 #   finished, the exit code is 130 and the job is put into the queue again. The same command resumes.
+# * It begins when all nodes have joined, or after START_LIMIT_S (300) with those that have.
 # * A port that depends on the job id keeps two jobs on one machine apart.
 #SBATCH --job-name=curate
 #SBATCH --nodes=2
@@ -20,6 +21,7 @@
 set -euo pipefail
 
 VENV=${VENV:-.venv}
+START_LIMIT_S=${START_LIMIT_S:-300}
 (($# > 0)) || { echo "usage: sbatch deploy/slurm.sh CONFIG [--set KEY=VALUE ...]" >&2; exit 2; }
 # shellcheck disable=SC1091  # a path of the user's
 source "$VENV/bin/activate"
@@ -29,14 +31,27 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-0}
 cpus=${SLURM_CPUS_PER_TASK:-1}
 
+alive_nodes() {
+  python -c 'import sys, ray; ray.init(sys.argv[1], log_to_driver=False); print(sum(n["Alive"] for n in ray.nodes()))' \
+    "$head_node:$port" 2>/dev/null | tail -n 1 || echo 0
+}
+wait_for_nodes() { # until so many have joined; fails where they do not in START_LIMIT_S
+  local until=$((SECONDS + START_LIMIT_S))
+  until (($(alive_nodes) >= $1)); do
+    ((SECONDS < until)) || return 1
+    sleep 1
+  done
+}
+
 srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap \
   ray start --head --node-ip-address="$head_node" --port="$port" --num-cpus="$cpus" --num-gpus="$gpus" \
   --disable-usage-stats --block &
-sleep 15
+wait_for_nodes 1 || { echo "no Ray on $head_node after $START_LIMIT_S s" >&2; exit 1; }
 if ((SLURM_JOB_NUM_NODES > 1)); then
   srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head_node" --overlap \
     ray start --address="$head_node:$port" --num-cpus="$cpus" --num-gpus="$gpus" --disable-usage-stats --block &
-  sleep 15
+  wait_for_nodes "$SLURM_JOB_NUM_NODES" ||
+    echo "$(alive_nodes) of $SLURM_JOB_NUM_NODES nodes have joined after $START_LIMIT_S s; beginning with those" >&2
 fi
 
 srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap \

@@ -42,3 +42,17 @@ class ModelScorer(Scorer):
         never a path).
         """
         return {**super().identity(), "model_hash": model_hash(self.model, self.revision)}
+
+
+class TransformersScorer(ModelScorer):
+    """A scorer whose model transformers loads: from safetensors, and from pickles only where they are named.
+
+    ``pickles``: names relative to a local folder, or ``pytorch_model.bin`` of a hub id; torch opens them with
+    weights_only. They are no part of the identity: the weights are.
+    """
+
+    pickles: tuple[str, ...] = ()
+
+    def identity(self) -> dict[str, object]:
+        """As ``ModelScorer.identity``."""
+        return {name: value for name, value in super().identity().items() if name != "pickles"}

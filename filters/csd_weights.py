@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from curate.errors import ModelError
+from curate.pretrained import MAX_LISTED
 from filters.csd_network import OFFICIAL_ARCH, CsdArch, CsdNetwork
-from filters.weights import MAX_LISTED, read_tensors
+from filters.weights import read_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

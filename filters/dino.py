@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from filters.base import ModelScorer
+from filters.base import TransformersScorer
 from filters.matrix import image_list, matrix_columns, matrix_cosines
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filters.vision_tower import Family, VisionTower
 
 
-class VisionScorer(ModelScorer):
+class VisionScorer(TransformersScorer):
     """Fields of scorers on ImageNet-style networks: resize the short side, crop the centre."""
 
     resize_px: int = Field(default=256, ge=8)
@@ -35,7 +35,7 @@ class VisionScorer(ModelScorer):
 
         return VisionTower(resolve_model(self.model), family=family, device=device, dtype=self.dtype,
                            batch=images * self.batch, resize_px=self.resize_px, crop_px=self.crop_px,
-                           revision=self.revision)
+                           revision=self.revision, pickles=self.pickles)
 
 
 class DinoScorer(VisionScorer):

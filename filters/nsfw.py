@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from filters.base import ModelScorer
+from filters.base import TransformersScorer
 from filters.matrix import role_columns
 
 if TYPE_CHECKING:
     from curate.interfaces import Score
 
 
-class NsfwScorer(ModelScorer):
+class NsfwScorer(TransformersScorer):
     """Columns ``nsfw.<role>``: probability in [0, 1] of the labels ``unsafe`` together.
 
     ``model``: a path or hub id that AutoModelForImageClassification loads.
@@ -38,4 +38,4 @@ class NsfwScorer(ModelScorer):
         from filters.nsfw_score import NsfwScore
 
         return NsfwScore(resolve_model(self.model), device=device, dtype=self.dtype, batch=self.batch,
-                         unsafe=self.unsafe, revision=self.revision)
+                         unsafe=self.unsafe, revision=self.revision, pickles=self.pickles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -10,18 +10,19 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from curate.errors import ModelError
 from curate.interfaces import ScoreColumns, TripletImages
+from curate.pretrained import load_whole
 from filters.base import Dtype
 from filters.matrix import by_role, image_list, unit_batches
-from filters.weights import load_whole
 
 
 class NsfwScore:
     """Callable on units; holds processor and classifier."""
 
     def __init__(self, model: str, *, device: str, dtype: Dtype, batch: int, unsafe: Sequence[str],
-                 revision: str | None) -> None:
+                 revision: str | None, pickles: Collection[str] = ()) -> None:
         self.device, self.dtype, self.batch = torch.device(device), getattr(torch, dtype), batch
-        network = load_whole(AutoModelForImageClassification, model, revision=revision, dtype=self.dtype)
+        network = load_whole(AutoModelForImageClassification, model, revision=revision, pickles=pickles,
+                             dtype=self.dtype)
         try:
             self.processor = AutoImageProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
         except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ it is facebookresearch/dino's own evaluation transform (eval_knn.py), which DINO
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,9 +18,9 @@ from torchvision.transforms import v2
 from transformers import AutoConfig, AutoModel, ViTModel
 
 from curate.errors import ModelError
+from curate.pretrained import load_whole
 from filters.base import Dtype
 from filters.matrix import Floats
-from filters.weights import load_whole
 
 Family = Literal["dino", "dinov2", "dinov3"]
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -35,9 +35,10 @@ class VisionTower:
     """A network, its preprocessing, and vectors of images in batches of ``batch``."""
 
     def __init__(self, model: str, *, family: Family, device: str, dtype: Dtype, batch: int, resize_px: int,
-                 crop_px: int, revision: str | None = None) -> None:
+                 crop_px: int, revision: str | None = None, pickles: Collection[str] = ()) -> None:
         self.device, self.dtype, self.batch = torch.device(device), getattr(torch, dtype), batch
-        self.network = load_vit(model, family=family, crop_px=crop_px, revision=revision).to(self.device, self.dtype)
+        network = load_vit(model, family=family, crop_px=crop_px, revision=revision, pickles=pickles)
+        self.network = network.to(self.device, self.dtype)
         self.registers = int(getattr(self.network.config, "num_register_tokens", 0))
         self.preprocess = v2.Compose([
             v2.Resize(resize_px, interpolation=v2.InterpolationMode.BICUBIC),
@@ -67,7 +68,8 @@ class VisionTower:
         return np.concatenate(parts)
 
 
-def load_vit(model: str, *, family: Family, crop_px: int, revision: str | None = None) -> Any:
+def load_vit(model: str, *, family: Family, crop_px: int, revision: str | None = None,
+             pickles: Collection[str] = ()) -> Any:
     """The network for inference. ModelError where it cannot be loaded, lacks tensors, or is of another kind or size."""
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
@@ -80,5 +82,5 @@ def load_vit(model: str, *, family: Family, crop_px: int, revision: str | None =
     if crop_px % config.patch_size:
         raise ModelError(f"{model}: has patches of {config.patch_size} px; set crop_px to a multiple of that")
     if family == "dino":  # the pooler is no part of DINO's weights
-        return load_whole(ViTModel, model, revision=revision, add_pooling_layer=False)
-    return load_whole(AutoModel, model, revision=revision)
+        return load_whole(ViTModel, model, revision=revision, pickles=pickles, add_pooling_layer=False)
+    return load_whole(AutoModel, model, revision=revision, pickles=pickles)

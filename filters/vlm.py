@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from curate.config import StrictModel
-from filters.base import ModelScorer, Scorer
+from filters.base import Scorer, TransformersScorer
 from filters.rubric import RubricConfig, read_rubric
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class ServerConfig(StrictModel):
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout_s: float = Field(default=120.0, gt=0)
     """Of a request without a byte from the server."""
+    deadline_s: float = Field(default=600.0, gt=0)
+    """Of a request from its sending to the last byte of its answer, however slowly the bytes come."""
     retries: int = Field(default=6, ge=0)
     log_probabilities: bool = True
     """Ask for them. Where an answer comes without, its text counts, as the certain choice that it is."""
@@ -53,7 +55,7 @@ class ServerConfig(StrictModel):
         return url
 
 
-class VlmScorer(ModelScorer):
+class VlmScorer(TransformersScorer):
     """Columns of the rubric, each behind ``vlm.``; NaN, with the judge's words as the error, where it did not answer.
 
     ``model`` is anything that transformers' AutoProcessor and AutoModelForImageTextToText load and whose chat
@@ -108,8 +110,9 @@ class VlmScorer(ModelScorer):
                                 max_new_tokens=self.max_new_tokens)
             return RubricScore(self.rubric, judge, together=True)
         from curate.models import resolve_model
-        from filters.vlm_local import LocalJudge
+        from filters.vlm_local import LocalJudge, load_parts
 
-        judge = LocalJudge(resolve_model(self.model), device=device, dtype=self.dtype, revision=self.revision,
-                           min_mass=self.min_mass, attempts=self.attempts, max_new_tokens=self.max_new_tokens)
+        parts = load_parts(resolve_model(self.model), device=device, dtype=self.dtype, revision=self.revision,
+                           pickles=self.pickles)
+        judge = LocalJudge(*parts, min_mass=self.min_mass, attempts=self.attempts, max_new_tokens=self.max_new_tokens)
         return RubricScore(self.rubric, judge, together=False)

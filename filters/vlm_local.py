@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -12,27 +12,20 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from curate.errors import ModelError, UnitError
+from curate.pretrained import load_whole
 from filters.answers import Form
 from filters.base import Dtype
 from filters.judging import Chances, Talk, unusable
-from filters.weights import load_whole
 
 T = TypeVar("T")
 
 
 class LocalJudge:
-    """Processor and model on a device."""
+    """A processor, and a model that is where it works. See ``load_parts``."""
 
-    def __init__(self, model: str, *, device: str, dtype: Dtype, min_mass: float, attempts: int, max_new_tokens: int,
-                 revision: str | None = None) -> None:
-        self.device, self.dtype = torch.device(device), getattr(torch, dtype)
+    def __init__(self, processor: Any, network: Any, *, min_mass: float, attempts: int, max_new_tokens: int) -> None:
+        self.processor, self.network = processor, network
         self.min_mass, self.attempts, self.max_new_tokens = min_mass, attempts, max_new_tokens
-        try:
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
-            raise ModelError(f"vlm {model}: {error}") from error
-        network = load_whole(AutoModelForImageTextToText, model, revision=revision, dtype=self.dtype)
-        self.network = network.to(self.device)
         # right padding is invisible to a causal model: a question's numbers are those it has alone
         self.processor.tokenizer.padding_side = "right"
         self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
@@ -104,7 +97,7 @@ class LocalJudge:
         start = self.processor.tokenizer.bos_token
         again = {"add_special_tokens": False} if start and prompts[0].startswith(start) else {}  # the template wrote it
         return self.processor(text=prompts, images=[list(talk.images) for talk in talks], padding=True,
-                              return_tensors="pt", **again).to(self.device, self.dtype)
+                              return_tensors="pt", **again).to(self.network.device, self.network.dtype)
 
     def _ids_of(self, choices: Sequence[str], talk: Talk) -> list[list[int]]:
         """Token ids of the choices; templates end alike, so any talk's prompt will do."""
@@ -113,6 +106,18 @@ class LocalJudge:
             prompt = chat_prompt(self.processor, talk.turns, images=len(talk.images))
             self._ids[key] = choice_token_ids(self.processor.tokenizer, prompt, choices)
         return self._ids[key]
+
+
+def load_parts(model: str, *, device: str, dtype: Dtype, revision: str | None, pickles: Collection[str],
+               ) -> tuple[Any, Any]:
+    """Processor and network of a path or hub id. ModelError where it is none of the kind, or lacks a tensor."""
+    try:
+        processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"vlm {model}: {error}") from error
+    network = load_whole(AutoModelForImageTextToText, model, revision=revision, pickles=pickles,
+                         dtype=getattr(torch, dtype))
+    return processor, network.to(device)
 
 
 def chat_prompt(processor: Any, turns: Sequence[str], *, images: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -20,6 +19,7 @@ from curate.errors import ModelError, UnitError
 from curate.images import encode
 from filters.answers import Form, choice_form
 from filters.completions import Answer, certain, read_chances, read_completion
+from filters.deadline import DeadlineClient, RequestThread
 from filters.judging import Chances, Talk, unusable
 from filters.vlm import ServerConfig
 
@@ -39,9 +39,9 @@ class ServerJudge:
         self.model, self.config, self.min_mass = model, config, min_mass
         self.attempts, self.max_new_tokens = attempts, max_new_tokens
         self._key = read_key(config)
-        self._client = openai.OpenAI(base_url=config.url, api_key=self._key or "none", timeout=config.timeout_s,
-                                     max_retries=config.retries)
-        weakref.finalize(self, self._client.close)
+        self._requests = RequestThread(openai.AsyncOpenAI(
+            base_url=config.url, api_key=self._key or "none", timeout=config.timeout_s, max_retries=config.retries,
+            http_client=DeadlineClient(config.deadline_s)))
         self._look_for_model()
         self._pool = ThreadPoolExecutor(config.concurrency, thread_name_prefix="judge")
 
@@ -103,14 +103,14 @@ class ServerJudge:
     def _ask(self, messages: list[Any], fields: Mapping[str, Any]) -> Answer:
         request: dict[str, Any] = {"max_tokens": self.max_new_tokens, "temperature": 0.0, **fields}
         try:
-            return read_completion(self._client.chat.completions.create(
-                model=self.model, messages=messages, extra_body=dict(self.config.extra), **request))
+            return read_completion(self._requests.wait_for(self._requests.client.chat.completions.create(
+                model=self.model, messages=messages, extra_body=dict(self.config.extra), **request)))
         except ValueError as error:  # the body was no JSON
             return Answer("", None, f"{type(error).__name__}: {error}")
 
     def _look_for_model(self) -> None:
         try:
-            names = [str(model.id) for model in self._client.models.list()]
+            names = [str(model.id) for model in self._requests.wait_for(self._list_models())]
         except openai.NotFoundError:
             return  # it keeps no list
         except openai.OpenAIError as error:
@@ -119,6 +119,9 @@ class ServerJudge:
             return
         if self.model not in names:
             raise ModelError(f"vlm server {self.config.url}: no model {self.model!r}; it has {sorted(names)[:8]}")
+
+    async def _list_models(self) -> list[Any]:
+        return [model async for model in self._requests.client.models.list()]
 
     def _stop(self, error: openai.OpenAIError) -> ModelError:
         return ModelError(f"vlm server {self.config.url}: {self._told(error)}")

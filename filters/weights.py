@@ -1,4 +1,4 @@
-"""Weights without surprises: files read as tensors and nothing else, networks of transformers whole or refused."""
+"""Weights in single files: found here or on the hub, and read as tensors and nothing else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from safetensors.torch import load_file
 
 from curate.errors import ModelError
 from curate.models import resolve_model
-
-MAX_LISTED = 4  # keys named in an error
 
 
 def weights_path(ref: str, revision: str | None = None) -> Path:
@@ -48,21 +46,3 @@ def read_tensors(path: Path, *, what: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ModelError(f"{path}: not {what}: it holds a {type(loaded).__name__}, not named tensors")
     return loaded
-
-
-def load_whole(cls: Any, model: str, *, revision: str | None = None, **arguments: Any) -> Any:
-    """``cls.from_pretrained`` for inference. ModelError where the files cannot be loaded or lack a tensor.
-
-    transformers fills what is missing with random numbers and only warns. Code of a model repository is never run.
-    """
-    try:
-        network, info = cls.from_pretrained(
-            model, revision=revision, output_loading_info=True, trust_remote_code=False, **arguments
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{model}: cannot be loaded by transformers: {error}") from error
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            f"{model}: not a whole {type(network).__name__}: {len(missing)} tensors missing {missing[:MAX_LISTED]}"
-        )
-    return network.eval().requires_grad_(False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from curate.config import StageConfig
 from curate.errors import ModelError, UnitError
 from curate.models import model_hash, resolve_model
+from curate.pretrained import load_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,23 +42,21 @@ class Captioner(StageConfig):
         return {**values, "model_hash": model_hash(self.model, self.revision)}
 
     def load(self, device: str) -> Callable[[Sequence[Image]], list[str]]:
-        """Load processor and model. ModelError where they are none of the kind."""
+        """Load processor and model. ModelError where they are none of the kind, or lack a tensor."""
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         path = resolve_model(self.model)
-        named: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
-            processor = AutoProcessor.from_pretrained(path, **named)
-            network = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, self.dtype),
-                                                                  use_safetensors=True, **named)
+            processor = AutoProcessor.from_pretrained(path, revision=self.revision, trust_remote_code=False)
             asked = [{"type": "image"}, {"type": "text", "text": self.question}]
             prompt = processor.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True,
                                                    tokenize=False)
         except (OSError, ValueError, AttributeError) as error:
             raise ModelError(f"captioner {self.model}: {error}") from error
         processor.tokenizer.padding_side = "left"
-        network = network.to(device).eval()
+        network = load_whole(AutoModelForImageTextToText, path, revision=self.revision,
+                             dtype=getattr(torch, self.dtype)).to(device)
 
         @torch.inference_mode()
         def caption(images: Sequence[Image]) -> list[str]:

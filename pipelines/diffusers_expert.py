@@ -64,7 +64,7 @@ class DiffusersExpert(StageConfig):
     uso: Weights | None = None
     """A folder with USO's released dit_lora.safetensors and projector.safetensors."""
     pickles: tuple[str, ...] = ()
-    """Weights that are pickles and may be opened, by name; see ``pipelines.editors.pickles``."""
+    """Weights that are pickles and may be opened, by name; see ``curate.pretrained``."""
     quantization: dict[str, Quantization] = Field(default_factory=dict)
     """By component: transformer, text_encoder, ..."""
     speed: Speed = Speed()

@@ -53,6 +53,19 @@ class Call:
         self.handler.end_headers()
         self.handler.wfile.write(data)
 
+    def trickle(self, *, headers: bool = False, seconds: float = 20.0) -> None:
+        """One byte after the other of the body, or of a header, until the caller hangs up; then whatever is left."""
+        self.ended()
+        self.handler.close_connection = True
+        data = b'{"choices": [{"message": {"role": "assistant", "content": "3"}}]}'
+        begin = b"HTTP/1.1 200 OK\r\nX-Patience: " if headers else b"HTTP/1.1 200 OK\r\n\r\n"
+        self.handler.wfile.write(begin)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.handler.wfile.write(b" ")
+            self.wait(0.1)
+        self.handler.wfile.write((b"\r\n\r\n" if headers else b"") + data)
+
     def drop(self) -> None:
         """End the connection without a word."""
         self.ended()

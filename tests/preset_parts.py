@@ -43,7 +43,7 @@ def sdxl(folder: Path) -> Values:
     base = tiny.save_sdxl(folder / "sdxl")
     adapter = tiny.save_ip_adapter(folder / "ip", base)
     encoder = {"weights": {"model": str(adapter)}}
-    return {**_sdxl(folder, base), "ip_adapter": {"model": str(adapter), "scale": 1.0},
+    return {**_sdxl(folder, base), "ip_adapter": {"model": str(adapter)},
             "components": {"image_encoder": encoder, "controlnet": _controlnet(folder)}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from curate.engine import CaptionStep, EngineConfig, ExpertStep, StopFlag, execute
 from curate.engine.advance import Line
@@ -140,6 +142,17 @@ def test_another_captioner_plans_only_the_units_anew_that_it_writes_for(models: 
 def test_what_is_no_captioner_is_refused(models: tuple[Path, Path]) -> None:
     with pytest.raises(ModelError, match="captioner"):
         Captioner(model=str(models[1])).load("cpu")
+
+
+def test_a_captioner_that_lacks_a_tensor_is_refused(models: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "partial"
+    shutil.copytree(models[0], folder)
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    lost = next(name for name in tensors if name.endswith("mlp.down_proj.weight"))
+    save_file({name: tensor for name, tensor in tensors.items() if name != lost}, weights, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"not a whole Qwen2_5_VL.*1 tensors missing .*mlp.down_proj"):
+        captioner((folder, models[1])).load("cpu")
 
 
 class Stammering(Captioner):

@@ -158,22 +158,28 @@ def test_hub_ids_are_pinned_to_commits_and_the_commit_counts(tmp_path: Path, mon
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     commit_of.cache_clear()
-    names = ("stabilityai/stable-diffusion-xl-base-1.0", "xinsir/controlnet-canny-sdxl-1.0", "h94/IP-Adapter")
+    names = ("stabilityai/stable-diffusion-xl-base-1.0", "xinsir/controlnet-canny-sdxl-1.0", "h94/IP-Adapter",
+             "someone/few-steps")
     for name in names:
         hub_cache(tmp_path, name, COMMIT)
-    expert = pinned(expert_of("sdxl-ip-adapter", {}))
+    loras = [{"model": names[3], "file": "few.safetensors"}]
+    expert = pinned(expert_of("sdxl-ip-adapter", {"loras": loras}))
     controlnet = expert.components["controlnet"].weights
     assert expert.revision == COMMIT and expert.ip_adapter and expert.ip_adapter.revision == COMMIT
     assert controlnet and controlnet.revision == COMMIT
-    hub_cache(tmp_path, names[1], LATER)
-    commit_of.cache_clear()
-    assert pinned(expert_of("sdxl-ip-adapter", {})).identity() != expert.identity()
-    assert pinned(expert).identity() == expert.identity()  # a commit stays
+    assert expert.loras[0].revision == commit_of(f"{names[3]}/deep/few.safetensors") == COMMIT
+    for later in (names[1], names[3]):
+        hub_cache(tmp_path, later, LATER)
+        commit_of.cache_clear()
+        assert pinned(expert_of("sdxl-ip-adapter", {"loras": loras})).identity() != expert.identity()
+        assert pinned(expert).identity() == expert.identity()  # a commit stays
+        hub_cache(tmp_path, later, COMMIT)
     commit_of.cache_clear()
     with pytest.raises(ModelError, match="klein-4B: its commit"):
         pinned(expert_of("flux2-klein", {}))
-    with pytest.raises(ModelError, match="no such folder"):
-        pinned(expert_of("flux2-klein", {"model": "/nowhere/klein"}))
+    for path in ("/nowhere/klein", "./models/nowhere/klein"):
+        with pytest.raises(ModelError, match="no such folder"):
+            pinned(expert_of("flux2-klein", {"model": path}))
     commit_of.cache_clear()
 
 
@@ -199,7 +205,7 @@ def test_what_does_not_fit_a_pipeline_is_named(kontext: Values, tmp_path: Path) 
             ({"embeddings": ["prompt_embed"]}, "prompt_embed"), ({"loras": [lora]}, "style.safetensors"),
             ({"loras": [{**lora, "file": "style.bin"}]}, "is a pickle"),
             ({"speed": {"attention": "telepathy"}}, "telepathy"),
-            ({"quantization": {"unet": {"method": "quanto", "options": {}}}}, "no such component; it has")):
+            ({"quantization": {"unet": {"method": "torchao", "options": {}}}}, "no such component; it has")):
         with pytest.raises(ModelError, match=named):
             expert_of("flux1-kontext", kontext, **changes).load("cpu")
     with pytest.raises(ConfigError, match="only field is"):

@@ -87,6 +87,14 @@ def test_stylize_uses_both_references_the_prompt_and_the_seed(name: str, load: L
     assert differs(content, style)
 
 
+def test_the_ip_adapter_of_sdxl_acts_on_the_style_block_alone(load: Load) -> None:
+    processors = load("sdxl-ip-adapter").pipeline.unet.attn_processors  # type: ignore[attr-defined]
+    scales = {name: each.scale for name, each in processors.items() if hasattr(each, "scale")}
+    assert len(scales) == 2 + 1 + 3  # down, mid, up
+    assert {name: scale for name, scale in scales.items() if scale != [0.0]} == {
+        "up_blocks.0.attentions.1.transformer_blocks.0.attn2.processor": [1.0]}
+
+
 @pytest.mark.parametrize("name", DESTYLIZE)
 def test_destylize_uses_the_image_the_prompt_the_seed_and_the_layout(name: str, load: Load) -> None:
     expert = load(name)

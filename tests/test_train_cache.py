@@ -108,7 +108,7 @@ def test_a_changed_model_has_another_fingerprint(change: Callable[[UsoPipeline],
     uso = tiny_uso()
     before = {kind: fingerprint(uso, kind, DATA) for kind in KINDS}
     assert len(set(before.values())) == 4
-    uso.encode(["a red tent"], [[]], [[]])  # tokenizers remember how they were last called
+    uso.encode(*uso.encode_prompt("a red tent"), [[]], [[]])  # tokenizers remember how they were last called
     change(uso)
     assert {kind for kind in KINDS if fingerprint(uso, kind, DATA) != before[kind]} == concerns
 

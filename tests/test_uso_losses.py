@@ -31,7 +31,8 @@ def uso() -> UsoPipeline:
 def conditions(uso: UsoPipeline, count: int = 2) -> Conditions:
     pictures = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (64, 64, 3), np.uint8)) for n in range(4)]
     with torch.no_grad():
-        return uso.encode(["a red tent"] * count, [[pictures[0]]] * count, [[pictures[1]]] * count)
+        text = uso.encode_prompt(["a red tent"] * count)
+        return uso.encode(*text, [[pictures[0]]] * count, [[pictures[1]]] * count)
 
 
 def test_randomness_belongs_to_the_position_not_to_the_batch() -> None:

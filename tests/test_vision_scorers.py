@@ -113,6 +113,43 @@ def test_a_network_that_lacks_a_tensor_or_has_another_shape_is_refused(tmp_path:
         DinoScorer(family="dinov2", model=folder, crop_px=32).load("cpu")
 
 
+def pickled(folder: Path) -> None:
+    """The weights of a folder as transformers once saved them."""
+    weights = folder / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
+
+
+@pytest.mark.parametrize("name", ["dino", "dinov2"])
+def test_a_pickle_is_opened_only_by_name(name: str, tmp_path: Path) -> None:
+    folder, _ = saved(name, tmp_path)
+    config = DinoScorer(family=name, model=folder, resize_px=36, crop_px=32)  # type: ignore[arg-type]
+    wanted = config.load("cpu")([unit(1, 2, 3)])
+    pickled(Path(folder))
+    with pytest.raises(ModelError, match=r"only safetensors are opened; .*pickles: \[pytorch_model.bin\]"):
+        config.load("cpu")
+    named = config.model_copy(update={"pickles": ("pytorch_model.bin",)})
+    assert named.identity() == config.identity()
+    for column, values in named.load("cpu")([unit(1, 2, 3)]).items():
+        assert np.array_equal(values, wanted[column])
+    torch.save({}, Path(folder, "other.bin"))
+    with pytest.raises(ModelError, match=r"pickles that the config does not allow: other.bin"):
+        named.load("cpu")
+
+
+def test_a_pickle_that_runs_code_runs_none(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    folder, _ = saved("dinov2", tmp_path)
+    pickled(Path(folder))
+    torch.save({"layernorm.weight": Evil()}, Path(folder, "pytorch_model.bin"))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        DinoScorer(family="dinov2", model=folder, crop_px=32, pickles=("pytorch_model.bin",)).load("cpu")
+    assert not (tmp_path / "ran").exists()
+
+
 def head_file(path: Path, *, width: int, seed: int = 0) -> nn.Sequential:
     """LAION's head as published: linear layers and dropouts in ``layers``."""
     torch.manual_seed(seed)

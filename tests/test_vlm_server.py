@@ -83,6 +83,8 @@ def test_every_unit_ends_with_a_score_or_a_recorded_failure_and_concurrency_stay
         "429": refuse,
         "500": lambda call: call.send(500, "oh no", kind="text/plain"),
         "dropped": Call.drop,
+        "trickling": Call.trickle,
+        "trickling headers": lambda call: call.trickle(headers=True),
         "half a body": lambda call: call.send(200, '{"choices": [', kind="application/json"),
         "html": lambda call: call.send(200, "<html>proxy</html>", kind="text/html"),
         "no choices": lambda call: call.send(200, '{"choices": []}'),
@@ -97,15 +99,15 @@ def test_every_unit_ends_with_a_score_or_a_recorded_failure_and_concurrency_stay
             200, '{"choices": [{"message": {"role": "assistant", "content": null}}]}'),
     }
     cases = [*bad.items(), *((f"{name}, once", later(reply)) for name, reply in bad.items()
-                             if name in ("slow", "429", "500", "dropped")), *good.items()]
-    assert len(cases) == 17
+                             if name in ("slow", "429", "500", "dropped", "trickling")), *good.items()]
+    assert len(cases) == 20
 
     def reply(call: Call) -> None:
         call.wait(0.05)  # long enough for others to be open too
         cases[shade_of(call)][1](call)
 
     with serving(reply) as server:
-        columns = scorer(server, timeout_s=1.0)([unit(i) for i in range(len(cases))])
+        columns = scorer(server, timeout_s=1.0, deadline_s=1.5)([unit(i) for i in range(len(cases))])
     ratings, errors = columns["vlm.r"], columns["error"]
     for (name, _), rating, error in zip(cases, ratings, errors, strict=True):
         if name in bad:
@@ -114,6 +116,7 @@ def test_every_unit_ends_with_a_score_or_a_recorded_failure_and_concurrency_stay
             assert error == "" and rating in (pytest.approx(1.875 / 0.875), 3.0), name
     said = dict(zip((name for name, _ in cases), errors, strict=True))
     assert "APITimeoutError" in said["slow"] and "RateLimitError" in said["429"]
+    assert "no whole answer in 1.5 s" in said["trickling"] and "no whole answer in 1.5 s" in said["trickling headers"]
     assert "InternalServerError" in said["500"] and "APIConnectionError" in said["dropped"]
     assert said["nonsense"].endswith("\nthe judge said: I would rather not.")
     assert said["out of range"].endswith('\nthe judge said: {"answer": 131184.67}')
@@ -248,7 +251,8 @@ def test_where_and_how_patiently_is_no_part_of_the_identity() -> None:
         config = ServerConfig(**{"url": "http://a:1/v1", **server})
         return VlmScorer(model=model, server=config, resources=ResourcesConfig(replicas=1)).identity()
 
-    assert identity() == identity(url="https://b:2/v1", api_key_env="KEY", concurrency=3, timeout_s=9.0, retries=1)
+    assert identity() == identity(url="https://b:2/v1", api_key_env="KEY", concurrency=3, timeout_s=9.0,
+                                  deadline_s=99.0, retries=1)
     assert identity() != identity(model="other") and identity() != identity(log_probabilities=False)
     assert identity() != identity(extra={"top_k": 1})
     assert "http" not in json.dumps(identity()) and "KEY" not in json.dumps(identity(api_key_env="KEY"))

@@ -222,7 +222,7 @@ def save_captioner(folder: Path) -> Path:
     return folder
 
 
-UNET = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1, "cross_attention_dim": 24,
+UNET = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 2, "cross_attention_dim": 24,
         "attention_head_dim": 4, "transformer_layers_per_block": 1, "use_linear_projection": True,
         "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": 6 * 8 + 16, 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def open_tower(config: VisionMetric, device: str, *, family: Family) -> VisionTower:
     """The scorers' network with a metric's preprocessing."""
     return VisionTower(resolve_model(config.model), family=family, device=device, dtype=config.dtype,
-                       batch=config.batch, resize_px=config.resize_px, crop_px=config.crop_px)
+                       batch=config.batch, resize_px=config.resize_px, crop_px=config.crop_px,
+                       pickles=config.pickles)
 
 
 class DinoMeasure:

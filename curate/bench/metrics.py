@@ -92,6 +92,8 @@ class VisionMetric(ModelMetric):
 
     resize_px: int = Field(default=256, ge=8)
     crop_px: int = Field(default=224, ge=8)
+    pickles: tuple[str, ...] = ()
+    """Weights that are pickles and may be opened, by name: ``pytorch_model.bin`` of a hub id without safetensors."""
 
     def preprocessing(self) -> str:
         return (f"{self.model}: short side {self.resize_px} bicubic, centre crop {self.crop_px}, ImageNet mean and std")

@@ -28,9 +28,15 @@ class EditorCall:
         self.encoder = PromptEncoder(pipeline, config.embeddings, constants) if config.embeddings else None
 
     def __call__(self, requests: Sequence[ExpertRequest]) -> list[Image]:
-        """One image a request. UnitError when the pipeline gives another number."""
-        groups = _groups(requests) if self.config.batched else [[request] for request in requests]
-        return [image for group in groups for image in self._run(group)]
+        """One image a request. UnitError when the pipeline gives another number.
+
+        Without ``batched`` each request is drawn by itself, and a repeat (the engine fills blocks with them) only once.
+        """
+        if self.config.batched:
+            return [image for group in _groups(requests) for image in self._run(group)]
+        drawn = {id(request): image for request in {id(each): each for each in requests}.values()
+                 for image in self._run([request])}
+        return [drawn[id(request)] for request in requests]
 
     def _run(self, requests: Sequence[ExpertRequest]) -> list[Image]:
         arguments = {**self.constants, **self._images(requests), **self._size(requests[0])}

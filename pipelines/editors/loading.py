@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 
 from curate.errors import ModelError
 from curate.models import resolve_model
+from curate.pretrained import safetensors_only
 from pipelines import OWN_PIPELINES, load_symbol
 from pipelines.editors.options import IpAdapter, Lora
-from pipelines.editors.pickles import safetensors_only
 from pipelines.editors.quantized import quantization_config
 
 if TYPE_CHECKING:
@@ -34,11 +34,16 @@ LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype
 
 def shared_pipeline(config: DiffusersExpert, device: str) -> Any:
     """The pipeline of the config on the device, or the one that was loaded for an equal config. ModelError if not."""
-    key = json.dumps([device, config.model_dump(mode="json", include=set(LOADING_FIELDS))], sort_keys=True)
+    key = loading_key(config, device)
     pipeline = LOADED.get(key)
     if pipeline is None:
         pipeline = LOADED[key] = load_pipeline(config, device)
     return pipeline
+
+
+def loading_key(config: DiffusersExpert, device: str) -> str:
+    """Under which a pipeline stands in ``LOADED``."""
+    return json.dumps([device, config.model_dump(mode="json", include=set(LOADING_FIELDS))], sort_keys=True)
 
 
 def load_pipeline(config: DiffusersExpert, device: str) -> Any:
@@ -131,7 +136,8 @@ def _add_adapters(pipeline: Any, config: DiffusersExpert) -> None:
                 pipeline.unload_lora_weights()
             else:
                 pipeline.load_ip_adapter(resolve_model(part.model), image_encoder_folder=None, **named)
-                pipeline.set_ip_adapter_scale(part.scale)
+                scale = part.model_dump(mode="json")["scale"]  # lists: diffusers would put a tuple on each layer whole
+                pipeline.set_ip_adapter_scale(scale)
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise ModelError(f"{part.model}: {part.file} does not fit {config.model}: {error}") from error
     if config.uso is not None:

@@ -117,6 +117,8 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         image: References = None,
         style_image: References = None,
         *,
+        prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int = 25,
@@ -128,6 +130,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         image, style_image  content and style references: one for all, or one entry a prompt, and an entry may be None
                             or a list of several
+        ..._embeds          what `encode_prompt` gave, one row for each picture: in place of `prompt`
         height, width       of the output in pixels, multiples of 16
         generator           one for each prompt makes each picture independent of its batch mates
         output_type         "pil" (RGB) or "pt" (float (B, 3, H, W) in [-1, 1])
@@ -141,12 +144,15 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise ValueError(f"{width} x {height} does not fit: sides must be multiples of {PATCH * factor}")
         contents, styles = _per_prompt(image), _per_prompt(style_image)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        count = max(len(prompts), len(contents), len(styles))
-        prompts, contents, styles = (
-            _spread(name, values, count)
-            for name, values in (("prompts", prompts), ("images", contents), ("style images", styles))
+        count = max(len(prompts if prompt_embeds is None else prompt_embeds), len(contents), len(styles))
+        contents, styles = (
+            _spread(name, values, count) for name, values in (("images", contents), ("style images", styles))
         )
-        conditions = self.encode(prompts, contents, styles)
+        if prompt_embeds is None:
+            prompt_embeds, pooled_prompt_embeds = self.encode_prompt(_spread("prompts", prompts, count))
+        if pooled_prompt_embeds is None or not len(prompt_embeds) == len(pooled_prompt_embeds) == count:
+            raise ValueError(f"give prompt_embeds and pooled_prompt_embeds for each of the {count} pictures")
+        conditions = self.encode(prompt_embeds, pooled_prompt_embeds, contents, styles)
         size = (height // factor, width // factor)
         channels = self.transformer.config.in_channels // 4
         generators = list(generator) if isinstance(generator, Sequence) else generator
@@ -163,22 +169,26 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=pictures if output_type == "pt" else _to_pil(pictures))
 
-    def encode(
-        self,
-        prompts: Sequence[str],
-        contents: Sequence[Sequence[Image.Image]],
-        styles: Sequence[Sequence[Image.Image]],
-    ) -> Conditions:
-        """Conditions of B pictures, from a prompt, a list of contents and a list of styles each."""
-        device, dtype = self._execution_device, self.transformer.dtype
-        text, pooled = encode_prompts(
-            prompts,
+    def encode_prompt(self, prompt: str | Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Text states (B, max_text_tokens, joint_dim) and pooled (B, pooled_dim) of one prompt or of several."""
+        return encode_prompts(
+            [prompt] if isinstance(prompt, str) else prompt,
             clip=self.text_encoder,
             clip_tokenizer=self.tokenizer,
             t5=self.text_encoder_2,
             t5_tokenizer=self.tokenizer_2,
             max_tokens=self.config.max_text_tokens,
         )
+
+    def encode(
+        self,
+        text: Tensor,
+        pooled: Tensor,
+        contents: Sequence[Sequence[Image.Image]],
+        styles: Sequence[Sequence[Image.Image]],
+    ) -> Conditions:
+        """Conditions of B pictures, from a row of `encode_prompt`, a list of contents and one of styles each."""
+        device, dtype = self._execution_device, self.transformer.dtype
         images, seen = _slots(contents, self._prepare_content)
         style_images, style_seen = _slots(styles, lambda each: each.convert("RGB"))
         states: list[list[Tensor]] = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -106,6 +107,14 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
+def _with_attention(block: nn.Module, states: Tensor, *others: object) -> tuple[Tensor, Tensor]:
+    """A block with the kernel of the first pass, also when it is computed again in the backward pass, where no context
+    is left."""
+    with _attention(states.device):
+        out: tuple[Tensor, Tensor] = block(states, *others)
+    return out
+
+
 def denoise(
     transformer: FluxTransformer2DModel,
     hidden_states: Tensor,
@@ -143,7 +152,8 @@ def denoise(
     checkpointing = torch.is_grad_enabled() and transformer.gradient_checkpointing
     for block in [*transformer.transformer_blocks, *transformer.single_transformer_blocks]:
         if checkpointing:
-            context, states = transformer._gradient_checkpointing_func(block, states, context, embedding, rotary, extra)
+            again = partial(_with_attention, block)
+            context, states = transformer._gradient_checkpointing_func(again, states, context, embedding, rotary, extra)
         else:
             context, states = block(states, context, embedding, rotary, extra)
     out: Tensor = transformer.proj_out(transformer.norm_out(states, embedding))

@@ -244,11 +244,11 @@ def test_a_compiled_denoiser_draws_the_same(kontext: Values, how: str) -> None:
     assert np.abs(plain - compiled).max() <= 3
 
 
-def test_quantised_parts_load_and_draw_alike(kontext: Values) -> None:
-    pytest.importorskip("torchao")
-    int8 = {"method": "torchao", "options": {"type": "Int8WeightOnlyConfig"}}
+@pytest.mark.parametrize("kind", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])
+def test_quantised_parts_load_and_draw_alike(kontext: Values, kind: str) -> None:
+    weights = {"method": "torchao", "options": {"type": kind}}
     plain = pixels(expert_of("flux1-kontext", kontext).load("cpu"), request())[0]
-    both = {"transformer": int8, "text_encoder_2": int8}
+    both = {"transformer": weights, "text_encoder_2": weights}
     quantised = expert_of("flux1-kontext", kontext, quantization=both).load("cpu")
     for part in (quantised.pipeline.transformer, quantised.pipeline.text_encoder_2):  # type: ignore[attr-defined]
         assert any(type(parameter.data) is not torch.Tensor for parameter in part.parameters())

@@ -111,10 +111,9 @@ class Quantization(StrictModel):
 
     torchao      options: {type: Int8WeightOnlyConfig, ...} a class of torchao.quantization and its arguments
     bitsandbytes options: {load_in_4bit: true, bnb_4bit_quant_type: nf4, ...} of BitsAndBytesConfig
-    quanto       options: {weights_dtype: int8} of QuantoConfig
     """
 
-    method: Literal["torchao", "bitsandbytes", "quanto"]
+    method: Literal["torchao", "bitsandbytes"]
     options: dict[str, Plain | tuple[Plain, ...]]
 
 

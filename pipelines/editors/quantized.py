@@ -10,7 +10,7 @@ from curate.errors import ModelError
 if TYPE_CHECKING:
     from pipelines.editors.options import Quantization
 
-CLASSES = {"torchao": "TorchAoConfig", "bitsandbytes": "BitsAndBytesConfig", "quanto": "QuantoConfig"}
+CLASSES = {"torchao": "TorchAoConfig", "bitsandbytes": "BitsAndBytesConfig"}
 
 
 def quantization_config(wanted: Mapping[str, Quantization], index: Mapping[str, Any]) -> Any:

@@ -6,12 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.errors import ConfigError, StoreError
+from curate.models import ZOO, commit_of
 from curate.run.command import seal_run
+from curate.run.config import load_config
+from curate.run.planning import make_plan, open_run
 from curate.store import RunStore
 from curate.trust.diff import differences
 from curate.trust.evidence import find_unit, gather
@@ -19,6 +23,7 @@ from curate.trust.regenerate import Remaker, compare
 from tests.drawn_run import make_run
 from tests.drawn_run import seal_run as seal_drawn
 from tests.runs import png
+from tests.test_expert_loading import COMMIT, LATER, hub_cache
 from tests.test_run import run, small_config
 
 
@@ -74,6 +79,25 @@ def test_a_source_that_changed_is_said(made: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be made again: input: "):
         remaker.remake(evidence)
     remaker.close()
+
+
+def test_models_of_the_hub_are_named_with_their_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    hub_cache(tmp_path, "someone/restyle", COMMIT)
+    shutil.copytree(ZOO / "restyle", tmp_path / "models--someone--restyle" / "snapshots" / COMMIT)
+    hub_cache(tmp_path, "facebook/dino-vits16", LATER)
+    commit_of.cache_clear()
+    path = small_config(tmp_path, scorers={"copy_paste": {"kind": "copy_paste"}}, limit=2,
+                        rules=[{"column": "copy_paste.alignment", "max": 0.6, "layout": "shifted"}])
+    models = ("experts.stylize.model=someone/restyle", "experts.destylize.model=someone/restyle")
+    assert run(path, *models) == 0
+    open_run(make_plan(load_config(path, (*models, "scorers.dino={kind: dino}"))))  # as a run that has yet to score
+    commit_of.cache_clear()
+    code, said = asked(str(tmp_path / "run"), "0")
+    said = " ".join(said.split())
+    assert code == 0 and said.count(f"model someone/restyle @ {COMMIT} ") == 2
+    assert f"scored: dino no numbers not asked model facebook/dino-vits16 @ {LATER} " in said
 
 
 def test_failed_and_unfinished_units_are_explained(tmp_path: Path, made: Path) -> None:

@@ -35,7 +35,7 @@ def _environment() -> jinja2.Environment:
     found = jinja2.Environment(loader=jinja2.PackageLoader("curate.report.page"), autoescape=True, trim_blocks=True,
                                lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     found.filters |= {"count": lambda n: f"{n:,}", "percent": percent, "duration": duration, "size": size,
-                      "markdown": _markdown, "telling": telling, "furthest": lambda rows: rows[:MAX_ROWS]}
+                      "markdown": _markdown, "telling": telling}
     return found
 
 

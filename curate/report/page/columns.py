@@ -91,7 +91,8 @@ def is_left_out(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _later_reasons(frame: pd.DataFrame, rows: Positions, *, known: bool) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """What a unit is rejected for that passes the rules, or is never asked: 0 = nothing, else one more than the position.
+    """What a unit is rejected for that passes the rules, or is never asked: 0 = nothing, else one more than the
+    position.
 
     ``known``: near-duplicates and leaks too, as the seal found them.
     """

@@ -19,7 +19,7 @@ from curate.run.planning import make_plan, open_run
 from curate.store import RunStore
 from curate.trust.diff import differences
 from curate.trust.evidence import find_unit, gather
-from curate.trust.regenerate import Remaker, compare
+from curate.trust.regenerate import Difference, Remaker, compare
 from tests.drawn_run import make_run
 from tests.drawn_run import seal_run as seal_drawn
 from tests.runs import png
@@ -123,6 +123,17 @@ def test_pixels_are_compared_where_bytes_differ() -> None:
     apart = compare("style", png("a"), png("b"))
     assert not apart.same_bytes and 60 < apart.mean < 110 and apart.largest > 200
     assert compare("style", png("a"), png("a", px=8)).mean == float("inf")
+
+
+def test_on_a_gpu_nearly_the_same_pixels_will_do_and_on_a_cpu_the_bytes_count(made: Path) -> None:
+    store = RunStore.open(made)
+    config = gather(store, "0").config
+    shared = config.model_validate_json(json.dumps(store.info["config"] | {"experts": {
+        verb: expert | {"resources": {"gpus": 0.5}} for verb, expert in store.info["config"]["experts"].items()}}))
+    close, far = (Difference("style", False, mean, 40.0) for mean in (1.9, 2.1))
+    same, resized = compare("style", png("a"), png("a")), compare("style", png("a"), png("a", px=8))
+    for remaker, passing in ((Remaker(store, shared), (same, close)), (Remaker(store, config), (same,))):
+        assert tuple(one for one in (same, close, far, resized) if remaker.passes([same, one])) == passing
 
 
 def test_diff_names_rules_verdicts_and_nothing_else(made: Path, tmp_path: Path) -> None:

@@ -197,7 +197,8 @@ def test_scorers_on_the_hub_are_pinned_and_names_of_other_kinds_left(tmp_path: P
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     commit_of.cache_clear()
-    for name in ("facebook/dino-vits16", "facebook/dinov2-base", "Falconsai/nsfw_image_detection", "org/judge", "org/csd"):
+    names = ("facebook/dino-vits16", "facebook/dinov2-base", "Falconsai/nsfw_image_detection", "org/judge", "org/csd")
+    for name in names:
         hub_cache(tmp_path, name, COMMIT)
     for on_hub in (DinoScorer(), CasScorer(), NsfwScorer(), VlmScorer(model="org/judge"),
                    CsdScorer(model="org/csd/pytorch_model.bin")):

@@ -70,8 +70,9 @@ def _sections(e: Evidence) -> Iterable[tuple[str, Facts]]:
 def _verdict(e: Evidence) -> Facts:
     if e.ledger is None:
         yield "made", f"not yet; begun and not finished {e.attempts} times"
-    elif e.ledger["status"] == "failed":
-        yield "made", f"failed at {e.ledger['stage']}: {e.ledger['reason']}"
+    elif e.ledger["status"] != "made":
+        said = "failed" if e.ledger["status"] == "failed" else "turned down"
+        yield "made", f"{said} at {e.ledger['stage']}: {e.ledger['reason']}"
     else:
         seconds = ", ".join(f"{stage} {s:.2f} s" for stage, s in json.loads(e.ledger["seconds"]).items())
         again = f"; begun again {e.attempts} times since" if e.attempts else ""

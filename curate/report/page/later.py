@@ -78,7 +78,7 @@ def _shared(subjects: Ints, val: Bools, made: Bools) -> Arrays:
     sides = np.zeros((2, int(subjects.max(initial=-1)) + 2), dtype=bool)
     for side in (0, 1):
         sides[side, subjects[:, made & (val == bool(side))]] = True
-    both = sides.all(axis=0)
+    both: Bools = sides[0] & sides[1]
     both[-1] = False  # where the unknown subjects' -1 points
     subjects = np.where(both[subjects], subjects, -1)
     rows = np.flatnonzero(made & (subjects >= 0).any(axis=0))

@@ -17,9 +17,8 @@ __version__ = "0.1.0"
 
 
 def open(run: str | Path) -> Dataset:
-    """A sealed run, or a sealed folder, to look at. StoreError when there is none."""
-    from pathlib import Path
-
+    """A sealed run, or a sealed folder, by its path or URL, to look at. StoreError when there is none."""
     from curate.dataset.opened import Dataset
+    from curate.files import as_path
 
-    return Dataset(Path(run))
+    return Dataset(as_path(run))

@@ -179,7 +179,8 @@ def stats(
 @app.command()
 def report(
     run_folder: RunFolder,
-    other: Annotated[Path | None, typer.Argument(metavar="[OTHER]", help="A second run to set beside it.")] = None,
+    other: Annotated[Path | None, typer.Argument(
+        metavar="[OTHER]", parser=_place, help="A second run to set beside it.")] = None,
 ) -> None:
     """One page to open in a browser: what was kept and why, thresholds to try, pictures; or two runs side by side."""
     from curate.run.looking import show_report
@@ -212,8 +213,8 @@ def explain(
 
 @app.command()
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A run directory or sealed folder.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    first: Annotated[Path, typer.Argument(metavar="A", parser=_place, help="A run directory or sealed folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", parser=_place, help="Another.")],
 ) -> None:
     """Differences in config, models, units, verdicts, scores and bytes; exit code 1 if there are any."""
     from curate.trust.diff import diff as show_diff
@@ -223,7 +224,8 @@ def diff(
 
 @app.command()
 def merge(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories or sealed folders.")],
+    runs: Annotated[list[Path], typer.Argument(
+        metavar="RUN...", parser=_place, help="Run directories or sealed folders.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged dataset.")],
     skip_duplicates: Annotated[bool, typer.Option(
         "--skip-duplicates", help="Take units that stand in several from the first; else they are refused.")] = False,

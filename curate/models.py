@@ -54,14 +54,15 @@ def model_hash(ref: str, revision: str | None = None) -> str:
 def pinned(config: Config) -> Config:
     """The same config with the ``revision`` of every hub id in it, at any depth, replaced by the commit that it is now.
 
-    So the plan, all workers and later calls mean the same weights. ModelError where the commit cannot be found out.
+    So the plan, all workers and later calls mean the same weights. A config whose ``model`` may be something else has a
+    ``hub_id``, which is None then. ModelError where the commit cannot be found out.
     """
     changed: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
         if isinstance(value, BaseModel | dict | tuple):
             changed[name] = _pinned_within(value)
-    ref = getattr(config, "model", None)
+    ref = getattr(config, "hub_id", getattr(config, "model", None))
     if isinstance(ref, str) and "revision" in type(config).model_fields:
         changed["revision"] = commit_of(ref, getattr(config, "revision", None))
     return config.model_copy(update=changed)

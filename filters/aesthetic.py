@@ -30,6 +30,10 @@ class AestheticScorer(ModelScorer):
     head_revision: str | None = None
 
     @property
+    def hub_id(self) -> None:
+        """open_clip has tags of its own and takes no revision."""
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Of the three images."""
         return role_columns("aesthetic")

@@ -37,6 +37,11 @@ class ModelScorer(Scorer):
     dtype: Dtype = "float32"
     batch: int = Field(default=16, ge=1)
 
+    @property
+    def hub_id(self) -> str | None:
+        """What the plan pins ``revision`` to a commit of; None where ``model`` is another kind of name."""
+        return self.model
+
     def identity(self) -> dict[str, object]:
         """Config values, version, and the hash of the weights (content of a local model, id of a hub model,
         never a path).

@@ -29,6 +29,10 @@ class ClipScorer(ModelScorer):
     prompt: str = "{}"
 
     @property
+    def hub_id(self) -> None:
+        """open_clip has tags of its own and takes no revision."""
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Image for the three pairs, then the caption against stylized and content."""
         return (*matrix_columns("clip.image"), "clip.text.stylized", "clip.text.content")

@@ -80,6 +80,11 @@ class VlmScorer(TransformersScorer):
         """Of the rubric's questions in order."""
         return self.rubric.columns
 
+    @property
+    def hub_id(self) -> str | None:
+        """With a server the name is the server's."""
+        return None if self.server else self.model
+
     @model_validator(mode="after")
     def _a_server_has_its_model(self) -> VlmScorer:
         if self.server is not None:

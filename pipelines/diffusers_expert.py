@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from curate.config import StageConfig
 from curate.errors import ModelError
-from curate.interfaces import Expert
+from curate.interfaces import Expert, ExpertRequest
 from curate.models import model_hash
 from pipelines.editors.options import (
     Component,
@@ -34,7 +34,7 @@ from pipelines.editors.options import (
     Weights,
 )
 from pipelines.editors.presets import with_preset
-from pipelines.editors.prompts import PromptKey, check_templates
+from pipelines.editors.prompts import PromptKey, check_templates, prompt_of
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
@@ -111,6 +111,10 @@ class DiffusersExpert(StageConfig):
         values["loras"] = [lora.identity() for lora in self.loras]
         values["uso"] = self.uso and self.uso.identity()
         return {**values, "model_hash": model_hash(self.model, self.revision)}
+
+    def prompt_for(self, request: ExpertRequest) -> str:
+        """What the pipeline gets as its prompt: the request's words in the template that fits it best."""
+        return prompt_of(request, self.prompts, self.unnamed)
 
     def load(self, device: str) -> Expert:
         """The pipeline on the device, ready to be called. ModelError where model and config do not fit."""

@@ -17,6 +17,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FOUND = next((path for name in NAMES if (path := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(FOUND is None, reason=f"no Chromium on PATH ({', '.join(NAMES)}): not looked at")
 LOCAL = ("file:", "data:", "blob:")
+LOOPBACK = "http://127.0.0.1:"
 
 
 @contextmanager
@@ -32,18 +33,23 @@ def launched() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page of a browser, and what a careful reader of its console and network would object to."""
+    """A page of a browser, and what a careful reader of its console and network would object to.
 
-    def __init__(self, browser: Browser, path: Path, *, width: int = 1280, dark: bool = False) -> None:
+    ``where``: a file, which is to need no network, or the address of a server on loopback, which may ask that alone.
+    """
+
+    def __init__(self, browser: Browser, where: Path | str, *, width: int = 1280, dark: bool = False) -> None:
         self.problems: list[str] = []
-        self._context = browser.new_context(viewport={"width": width, "height": 800}, offline=True,
+        address, allowed = (where.as_uri(), LOCAL) if isinstance(where, Path) else (where, (*LOCAL, where))
+        assert address.startswith(("file:", LOOPBACK))
+        self._context = browser.new_context(viewport={"width": width, "height": 800}, offline=isinstance(where, Path),
                                             color_scheme="dark" if dark else "light")
         self.page: Page = self._context.new_page()
         self.page.on("console", lambda m: self.problems.append(f"{m.type}: {m.text}")
                      if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
-        self.page.on("request", lambda r: None if r.url.startswith(LOCAL) else self.problems.append(f"asked {r.url}"))
-        self.page.goto(path.as_uri())
+        self.page.on("request", lambda r: None if r.url.startswith(allowed) else self.problems.append(f"asked {r.url}"))
+        self.page.goto(address)
 
     def close(self) -> None:
         """Close the page; AssertionError if there was anything to object to."""

@@ -62,6 +62,36 @@ def _check_curate(words: list[str], block: Block) -> None:
         check_values(CONFIGURED[name], apply_overrides(_values(str(given["config"]), block), overrides), block)
 
 
+def inline_commands(text: str) -> list[list[str]]:
+    """The words of each `curate ...` in running text; brackets around what may be left out are dropped."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r"[\[\]]", "", code).split() for code in re.findall(r"`(curate [^`\n]+)`", prose)]
+
+
+def check_inline(words: Sequence[str], where: str) -> None:
+    """AssertionError where a command that running text names does not exist, has no such option, or takes less.
+
+    What a reader knows may be left out, and capitals may stand for values.
+    """
+    command: Any = typer.main.get_command(app)
+    rest = [word for word in words[1:] if word != "..."]
+    while hasattr(command, "commands") and rest:
+        assert rest[0] in command.commands, f"{where}: no command {' '.join(words)}"
+        command = command.commands[rest.pop(0)]
+    options = {name: param for param in command.params for name in param.opts if name.startswith("-")}
+    places = [param for param in command.params if param.param_type_name == "argument"]
+    given = 0
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            given += 1
+        else:
+            assert word in options, f"{where}: {' '.join(words)}: no option {word}"
+            if not options[word].is_flag and rest:
+                rest.pop(0)
+    assert given <= len(places) or any(param.nargs == -1 for param in places), f"{where}: {' '.join(words)}"
+
+
 def _values(file: str, block: Block) -> dict[str, Any]:
     path = next((path for path in (Path(file), ROOT / file) if path.is_file()), None)
     assert path, f"{block.where}: no config {file} in the repository or further up on the page"

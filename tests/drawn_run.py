@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,10 @@ EXPERTS = {"destylize": {"kind": "diffusers", "model_hash": "aa"}, "stylize": {"
 
 
 def make_run(root: Path, *, num_units: int = 40, num_done: int | None = None, size_px: int = 64, block: int = 4,
-             gpus: float = 0.5) -> RunStore:
-    """A run with the first ``num_done`` units committed; every tenth of them failed. Scores follow the unit's index."""
-    units = [make_unit(i) for i in range(num_units)]
+             gpus: float = 0.5, units: Sequence[Unit] = ()) -> RunStore:
+    """A run with the first ``num_done`` units committed; every tenth of them failed. Scores follow the unit's index.
+    ``units`` take the place of the usual ones."""
+    units = units or [make_unit(i) for i in range(num_units)]
     experts = {verb: {"resources": {"gpus": gpus}} for verb in EXPERTS}
     store = RunStore.create(root, {"config": {"experts": experts}}, units, block)
     for part in store.blocks():
@@ -76,7 +77,7 @@ def csd_of(unit: Unit) -> Mapping[str, float]:
 
 def draw_triplet(unit: Unit, size_px: int) -> dict[str, bytes]:
     """PNG by role: the subject in grey, another subject in the style, the subject in the style."""
-    ink, paper = STYLES[unit.style]
+    ink, paper = STYLES.get(unit.style, STYLES[""])
     first, second = SHAPES[unit.index % 4], SHAPES[(unit.index + 1) % 4]
     looks = {"content": (first, "#888888", "#ffffff"), "style": (second, ink, paper), "stylized": (first, ink, paper)}
     return {role: _png(draw_shape(*looks[role], size_px=size_px, turn=unit.index)) for role in ROLES}

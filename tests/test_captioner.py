@@ -15,7 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from curate.cli import app
 from curate.engine import CaptionStep, EngineConfig, ExpertStep, StopFlag, execute
 from curate.engine.advance import Line
 from curate.engine.isolation import Deaths, Isolation
@@ -32,6 +34,7 @@ from curate.run.planning import make_plan
 from curate.seal import verify
 from curate.seal.indexed import indexed_facts
 from curate.seal.judge import Judge
+from curate.steer.labelling import Labelling
 from curate.store import RunStore
 from pipelines.captioner import Captioner, first_line
 from tests.engine_parts import BlendExpert, make_steps, make_units, whole
@@ -58,7 +61,8 @@ def config_file(folder: Path, models: tuple[Path, Path], **changes: Any) -> Path
         for i in range(count):
             picture(first + i).save(folder / kind / f"{i}.png")
     (folder / "input" / "0.txt").write_text("a red cat")
-    expert = {"kind": "diffusers", "model": str(models[1]), "steps": 2, "images": {"content": "image", "style": None}}
+    expert = {"kind": "diffusers", "model": str(models[1]), "steps": 2, "images": {"content": "image", "style": None},
+              "prompts": {"destylize": "a photograph of {prompt}", "stylize": "draw {prompt}"}}
     values: dict[str, Any] = {
         "output": str(folder / "run"), "size": 64, "block": 2, "val_fraction": 0.0,
         "sources": {"input": {"kind": "folder", "path": str(folder / "input"), "sidecar": "txt"},
@@ -121,6 +125,38 @@ def test_captions_reach_prompts_scores_and_dataset(models: tuple[Path, Path], tm
     after = store.scores("again", _fingerprint(RunStore.open(tmp_path / "run"), "again"))
     assert np.allclose(after["clip.text.stylized"].reindex(text.index), text, atol=1e-6)
     assert config.captioner is not None
+    check_who_looks_later(tmp_path / "run", str(models[0]))
+
+
+def check_who_looks_later(run: Path, model: str) -> None:
+    """Explaining, labelling and the report of an unsealed run know what the captioner wrote."""
+    store = RunStore.open(run)
+    [wordy] = [unit for unit in store.units() if unit.caption]
+    [silent] = [unit for unit in store.units() if not unit.caption and unit.inputs["stylized"].locator == "1.png"]
+    written = store.ledger().loc[silent.unit_id]
+    said = explained(run, silent.unit_id)
+    section = said[said.index("captioned by"):said.index("made: content")]
+    assert f" caption {written['caption']} " in section and f" style caption {written['style_caption']} " in section
+    assert f" model {model} " in section
+    assert f"a photograph of {written['caption']}" in said and f"draw {written['style_caption']}" in said
+    assert "a photograph of a red cat" in explained(run, wordy.unit_id)
+    session = Labelling(run)
+    shown: dict[str, dict[str, str]] = {}
+    while unit := session.state()["unit"]:
+        shown[unit["unit_id"]] = unit
+        session.skip(unit["unit_id"])
+    shutil.rmtree(run / "shards")
+    frame = read_units(run).frame.set_index("unit_id")
+    for unit_id, row in store.ledger().iterrows():
+        caption = "a red cat" if unit_id == wordy.unit_id else row["caption"]
+        for seen in (shown[str(unit_id)], frame.loc[unit_id]):
+            assert (seen["caption"], seen["style_caption"]) == (caption, row["style_caption"])
+
+
+def explained(run: Path, unit_id: str) -> str:
+    done = CliRunner().invoke(app, ["explain", str(run), unit_id], env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
 
 
 def _fingerprint(store: RunStore, name: str) -> str:
@@ -271,6 +307,7 @@ def test_such_units_are_rejected_before_an_expert_works_and_are_no_failures(mode
     index = pd.read_parquet(tmp_path / "run" / "shards" / "index.parquet").set_index("unit_id")
     told_of = index.loc[sorted(own_units), ["status", "stage", "reason"]].drop_duplicates().to_numpy().tolist()
     assert told_of == [["rejected", SUBJECT, OWN_SUBJECT.reason]]
+    assert f"made turned down at subject: {OWN_SUBJECT.reason}" in explained(tmp_path / "run", min(own_units))
     assert verify(tmp_path / "run", deep=True) == [] and not (index["status"] == "failed").any()
     table = read_units(tmp_path / "run")
     assert not table.frame.set_index("unit_id").loc[sorted(own_units), "made"].any()

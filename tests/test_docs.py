@@ -20,7 +20,7 @@ from curate.steer import labels
 from curate.store import candidates, plan
 from tests.browser import Watched, launched, needs_chromium
 from tests.docs_blocks import LANGUAGES, PAGES, ROOT, Block, blocks_of
-from tests.docs_checks import check_command, check_yaml, named_places
+from tests.docs_checks import check_command, check_inline, check_yaml, inline_commands, named_places
 from tests.docs_runs import PageRun
 from tests.drawn_run import make_run, seal_run
 
@@ -73,6 +73,23 @@ def test_the_commands_of_the_readme_would_be_accepted(tmp_path: Path, monkeypatc
     for block in blocks:
         if block.language == "yaml":
             check_yaml(block)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=ids)
+def test_every_command_that_the_text_names_exists(page: Path) -> None:
+    for words in inline_commands(page.read_text()):
+        check_inline(words, page.name)
+
+
+def test_commands_that_do_not_exist_are_noticed() -> None:
+    text = "`curate plan [CONFIG] [--pilot N]`\n```text\n`curate shred`\n```\nthen `curate report A B`, `curate ...`."
+    good = inline_commands(text)
+    assert good == [["curate", "plan", "CONFIG", "--pilot", "N"], ["curate", "report", "A", "B"], ["curate", "..."]]
+    for words in good:
+        check_inline(words, "here")
+    for wrong in ("curate explane RUN", "curate zoo bild NAME", "curate diff A B --deep", "curate label RUN OTHER"):
+        with pytest.raises(AssertionError, match="here: "):
+            check_inline(wrong.split(), "here")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -6,8 +6,10 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from curate.cli import app
@@ -56,6 +58,31 @@ def test_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.state == "warning" and "HF_ENDPOINT" in found.fix
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert next(iter(checks.hub())).state == "ok"
+
+
+def test_a_gpu_is_named_and_a_driver_that_torch_cannot_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="Card 9000", total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: card)
+    found = list(checks.gpu())
+    assert [(f.name, f.state, f.fix) for f in found] == [("gpu 0", "ok", ""), ("gpu 1", "ok", "")]
+    assert found[0].says.startswith("Card 9000, 24 GiB, torch ")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for program, state in (("/usr/bin/nvidia-smi", "warning"), (None, "ok")):
+        monkeypatch.setattr(shutil, "which", lambda name, program=program: program)
+        (found_one,) = checks.gpu()
+        assert found_one.state == state and "sees none" in found_one.says
+        assert ("torch built for its CUDA" in found_one.fix) == (state == "warning")
+
+
+@pytest.mark.parametrize(("trial", "says"), [("raise OSError('no port is free')", "OSError: no port is free"),
+                                             ("import time; time.sleep(60)", "did not start within 0.5 s")])
+def test_a_ray_that_does_not_start_is_broken(trial: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "RAY_TRIAL", trial)
+    monkeypatch.setattr(checks, "RAY_S", 60 if "OSError" in says else 0.5)
+    (found,) = (finding for finding in checks.ray() if finding.name == "ray")
+    assert (found.state, found.says) == ("broken", says) and "kind: local" in found.fix
 
 
 def test_a_check_that_fails_is_a_finding() -> None:

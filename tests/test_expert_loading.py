@@ -15,10 +15,19 @@ import torch
 from diffusers import DiffusionPipeline, Flux2KleinPipeline, FluxKontextPipeline
 from PIL import Image
 
+from curate.config import ResourcesConfig
 from curate.engine.batches import Batch, Refusal
 from curate.errors import ConfigError, ModelError
 from curate.interfaces import Expert
 from curate.models import commit_of, pinned
+from filters.aesthetic import AestheticScorer
+from filters.cas import CasScorer
+from filters.clip import ClipScorer
+from filters.csd import CsdScorer
+from filters.dino import DinoScorer
+from filters.nsfw import NsfwScorer
+from filters.phash import PhashScorer
+from filters.vlm import ServerConfig, VlmScorer
 from pipelines.diffusers_expert import DiffusersExpert
 from pipelines.editors import loading
 from pipelines.editors.control import control_image
@@ -180,6 +189,27 @@ def test_hub_ids_are_pinned_to_commits_and_the_commit_counts(tmp_path: Path, mon
     for path in ("/nowhere/klein", "./models/nowhere/klein"):
         with pytest.raises(ModelError, match="no such folder"):
             pinned(expert_of("flux2-klein", {"model": path}))
+    commit_of.cache_clear()
+
+
+def test_scorers_on_the_hub_are_pinned_and_names_of_other_kinds_left(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    commit_of.cache_clear()
+    names = ("facebook/dino-vits16", "facebook/dinov2-base", "Falconsai/nsfw_image_detection", "org/judge", "org/csd")
+    for name in names:
+        hub_cache(tmp_path, name, COMMIT)
+    for on_hub in (DinoScorer(), CasScorer(), NsfwScorer(), VlmScorer(model="org/judge"),
+                   CsdScorer(model="org/csd/pytorch_model.bin")):
+        assert pinned(on_hub).revision == COMMIT and pinned(on_hub).identity() != on_hub.identity()
+    server = ServerConfig(url="http://judge:8000/v1")
+    others = (ClipScorer(model="ViT-L-14/openai"), ClipScorer(model="hf-hub:org/clip"), AestheticScorer(), DinoScorer(
+        model="zoo:csd"), CsdScorer(), PhashScorer(),
+        VlmScorer(model="org/unknown", server=server, resources=ResourcesConfig(replicas=1)))
+    assert all(pinned(other) == other for other in others)
+    with pytest.raises(ModelError, match="org/unknown: its commit"):
+        pinned(DinoScorer(model="org/unknown"))
     commit_of.cache_clear()
 
 

@@ -6,19 +6,24 @@ import json
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.errors import ConfigError, StoreError
+from curate.models import ZOO, commit_of
 from curate.run.command import seal_run
+from curate.run.config import load_config
+from curate.run.planning import make_plan, open_run
 from curate.store import RunStore
 from curate.trust.diff import differences
 from curate.trust.evidence import find_unit, gather
-from curate.trust.regenerate import Remaker, compare
+from curate.trust.regenerate import Difference, Remaker, compare
 from tests.drawn_run import make_run
 from tests.drawn_run import seal_run as seal_drawn
 from tests.runs import png
+from tests.test_expert_loading import COMMIT, LATER, hub_cache
 from tests.test_run import run, small_config
 
 
@@ -76,6 +81,25 @@ def test_a_source_that_changed_is_said(made: Path, tmp_path: Path) -> None:
     remaker.close()
 
 
+def test_models_of_the_hub_are_named_with_their_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    hub_cache(tmp_path, "someone/restyle", COMMIT)
+    shutil.copytree(ZOO / "restyle", tmp_path / "models--someone--restyle" / "snapshots" / COMMIT)
+    hub_cache(tmp_path, "facebook/dino-vits16", LATER)
+    commit_of.cache_clear()
+    path = small_config(tmp_path, scorers={"copy_paste": {"kind": "copy_paste"}}, limit=2,
+                        rules=[{"column": "copy_paste.alignment", "max": 0.6, "layout": "shifted"}])
+    models = ("experts.stylize.model=someone/restyle", "experts.destylize.model=someone/restyle")
+    assert run(path, *models) == 0
+    open_run(make_plan(load_config(path, (*models, "scorers.dino={kind: dino}"))))  # as a run that has yet to score
+    commit_of.cache_clear()
+    code, said = asked(str(tmp_path / "run"), "0")
+    said = " ".join(said.split())
+    assert code == 0 and said.count(f"model someone/restyle @ {COMMIT} ") == 2
+    assert f"scored: dino no numbers not asked model facebook/dino-vits16 @ {LATER} " in said
+
+
 def test_failed_and_unfinished_units_are_explained(tmp_path: Path, made: Path) -> None:
     store = make_run(tmp_path / "run", num_done=20)
     store.update_info({**RunStore.open(made).info, "scorers": {}})
@@ -99,6 +123,17 @@ def test_pixels_are_compared_where_bytes_differ() -> None:
     apart = compare("style", png("a"), png("b"))
     assert not apart.same_bytes and 60 < apart.mean < 110 and apart.largest > 200
     assert compare("style", png("a"), png("a", px=8)).mean == float("inf")
+
+
+def test_on_a_gpu_nearly_the_same_pixels_will_do_and_on_a_cpu_the_bytes_count(made: Path) -> None:
+    store = RunStore.open(made)
+    config = gather(store, "0").config
+    shared = config.model_validate_json(json.dumps(store.info["config"] | {"experts": {
+        verb: expert | {"resources": {"gpus": 0.5}} for verb, expert in store.info["config"]["experts"].items()}}))
+    close, far = (Difference("style", False, mean, 40.0) for mean in (1.9, 2.1))
+    same, resized = compare("style", png("a"), png("a")), compare("style", png("a"), png("a", px=8))
+    for remaker, passing in ((Remaker(store, shared), (same, close)), (Remaker(store, config), (same,))):
+        assert tuple(one for one in (same, close, far, resized) if remaker.passes([same, one])) == passing
 
 
 def test_diff_names_rules_verdicts_and_nothing_else(made: Path, tmp_path: Path) -> None:

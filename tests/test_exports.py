@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import struct
+import sys
 import tarfile
 from argparse import Namespace
 from pathlib import Path
@@ -15,7 +16,9 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from curate.cli import app, main
 from curate.dataset import SealedFolder
 from curate.errors import ConfigError, StoreError
 from curate.seal import verify
@@ -132,6 +135,24 @@ def test_shards_of_a_list_are_a_sealed_dataset(run: Path, tmp_path: Path) -> Non
     export(run, tmp_path / "all", "shards", None)
     same = [(path.name, path.read_bytes()) for path in sorted((run / "shards").glob("*.tar"))]
     assert [(path.name, path.read_bytes()) for path in sorted((tmp_path / "all").glob("*.tar"))] == same
+
+
+def test_the_command_writes_every_form_and_says_how_much(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ", ".join(f"{split} {len(kept(run, split))}" for split in ("train", "val"))
+    for form, file in (("parquet", "data/val-00000-of-00001.parquet"), ("shards", "dataset.json"),
+                       ("folder", "val/metadata.csv"), ("open_clip", "sizes.json"), ("energon", ".nv-meta/split.yaml")):
+        done = CliRunner().invoke(app, ["export", str(run), str(tmp_path / form), "--as", form])
+        assert done.exit_code == 0 and done.stderr.strip() == f"{sizes} in {tmp_path / form}", done.output
+        assert (tmp_path / form / file).is_file() and (tmp_path / form / "README.md").is_file()
+    some = kept(run, "train")[:3]
+    (tmp_path / "ids.txt").write_text("\n".join(some))
+    done = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "few"), "--ids", str(tmp_path / "ids.txt")])
+    assert done.exit_code == 0 and done.stderr.startswith("train 3 (0 of the list not kept) in ")
+    monkeypatch.setattr(sys, "argv", ["curate", "export", str(run), str(tmp_path / "few")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2 and "not empty" in capsys.readouterr().err
 
 
 def test_nothing_is_written_over(run: Path, tmp_path: Path) -> None:

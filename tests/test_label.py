@@ -20,6 +20,7 @@ from curate.steer.label_terminal import half_blocks, label_in_terminal
 from curate.steer.labelling import Labelling
 from curate.steer.labels import FAULTS, LabelFile, read_labels
 from curate.store import RunStore
+from tests.browser import Watched, launched, needs_chromium
 from tests.drawn_run import make_run, seal_run
 
 
@@ -67,6 +68,38 @@ def test_the_page_shows_triplets_and_saves_each_label_at_once(server: LabelServe
     assert (state["good"], state["bad"]) == (1, 1)
     frame = pd.read_parquet(run / "labels.parquet")
     assert list(frame["fault"]) == ["", "leak"] and frame["at"].str.endswith("+00:00").all()
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_person_labels_by_keyboard(server: LabelServer, run: Path, width: int) -> None:
+    order = list(Labelling(run).units)
+
+    def labels() -> list[tuple[str, bool, str]]:
+        return [tuple(label)[:3] for label in read_labels(run / "labels.parquet")]
+
+    with launched() as browser:
+        watched = Watched(browser, server.url, width=width)
+        page = watched.page
+
+        def press(key: str, counts: str) -> None:
+            page.keyboard.press(key)
+            page.wait_for_selector(f"#counts:text-is('{counts}')")
+
+        page.wait_for_selector("#verdicts button")
+        press("g", "1 of 18 labelled: 1 good, 0 bad")
+        press("3", "2 of 18 labelled: 1 good, 1 bad")
+        assert labels() == [(order[0], True, ""), (order[1], False, "residue")]
+        press("u", "1 of 18 labelled: 1 good, 0 bad")
+        assert labels() == [(order[0], True, "")]
+        press("n", "1 of 18 labelled: 1 good, 0 bad, 1 skipped")
+        page.wait_for_selector(f"#stylized[src*='{order[2]}']")
+        page.click("#verdicts button:nth-child(6)")
+        page.wait_for_selector("#counts:text-is('2 of 18 labelled: 1 good, 1 bad, 1 skipped')")
+        assert labels() == [(order[0], True, ""), (order[2], False, "artefact")]
+        page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        watched.close()
 
 
 def test_undo_brings_the_last_one_back_and_a_new_session_goes_on(server: LabelServer, run: Path) -> None:

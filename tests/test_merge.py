@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from curate.cli import app, main
 from curate.dataset import SealedFolder
 from curate.errors import ConfigError, StoreError
 from curate.seal import NearDuplicateConfig, SealConfig, seal, verify
@@ -74,6 +77,24 @@ def test_units_in_two_datasets_are_refused_or_taken_once(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
     merge([tmp_path / "a", copy], tmp_path / "out", skip_duplicates=True)
     assert verify(tmp_path / "out") == [] and len(SealedFolder(tmp_path / "out").shard_of) == kept
+
+
+def test_the_command_says_what_became_of_the_units_and_refuses_duplicates(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = sum(seal_small(store).kept for store in (fill(tmp_path / "a"), other_run(tmp_path / "b")))
+    a, b, out = (str(tmp_path / name) for name in ("a", "b", "out"))
+    done = CliRunner().invoke(app, ["merge", a, b, "--out", out])
+    assert done.exit_code == 0 and f"30 planned: kept {kept - 1}, " in done.stderr  # one subject stands on both sides
+    assert verify(Path(out)) == []
+    monkeypatch.setattr(sys, "argv", ["curate", "merge", a, out, "--out", str(tmp_path / "again")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("curate: 20 units stand in two datasets") and "--skip-duplicates" in said
+    assert not (tmp_path / "again").exists()
+    done = CliRunner().invoke(app, ["merge", a, out, "--out", str(tmp_path / "again"), "--skip-duplicates"])
+    assert done.exit_code == 0 and verify(tmp_path / "again") == [], done.output
 
 
 def test_samples_of_different_scorers_get_the_same_keys(tmp_path: Path) -> None:

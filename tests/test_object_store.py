@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import curate
+from curate.cli import app
 from curate.engine import EngineConfig, execute
 from curate.errors import StoreError
 from curate.files import append_line, as_path, is_remote, list_files, read_range, write_atomic
@@ -18,6 +21,7 @@ from curate.store import RunStore
 from tests.engine_parts import BlendExpert, ScoreStep, ToneScorer, make_steps, make_store
 from tests.runs import PHASH, fill, seal_small
 from tests.s3_server import s3_server
+from tests.test_merge import other_run
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +109,25 @@ def test_statistics_are_read_and_written_there(bucket: str, capsys: pytest.Captu
     show_stats(store.root, as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert said["run"] == "looked" and set(list_files(store.root / "report")) == {"stats.json", "contact_sheet.png"}
+
+
+def test_runs_there_are_compared_merged_exported_and_opened(bucket: str, tmp_path: Path) -> None:
+    one, other = fill(as_path(f"{bucket}/one")), other_run(as_path(f"{bucket}/other"))
+    for store in (one, other):
+        seal_small(store)
+    urls = [f"{bucket}/one", f"{bucket}/other"]
+    asked = CliRunner()
+    done = asked.invoke(app, ["report", *urls])
+    assert done.exit_code == 0 and done.output.strip().endswith("/other/report/beside-one.html"), done.output
+    assert "</html>" in (other.root / "report" / "beside-one.html").read_text()
+    assert "\nunits: 20 only in the first" in asked.invoke(app, ["diff", *urls]).output
+    assert asked.invoke(app, ["diff", urls[0], urls[0]]).output == "no differences\n"
+    done = asked.invoke(app, ["merge", *urls, "--out", str(tmp_path / "merged")])
+    assert done.exit_code == 0 and verify(tmp_path / "merged") == [], done.output
+    done = asked.invoke(app, ["export", urls[0], str(tmp_path / "out"), "--as", "folder"])
+    opened = curate.open(urls[0])
+    assert done.exit_code == 0 and len(list((tmp_path / "out").rglob("*.stylized.jpg"))) == len(opened) > 9
+    assert opened[0].stylized.size == (16, 16)
 
 
 def test_no_bucket_and_no_library_are_one_clear_error(bucket: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ import yaml
 
 from curate.records import Failure
 from curate.report.page import columns as packing
-from curate.report.page import write_comparison, write_report
+from curate.report.page import later, write_comparison, write_report
 from curate.seal import NearDuplicateConfig, RuleConfig, SealReport, seal
+from curate.seal.split import LEAK
 from curate.store import RunStore
 from tests.browser import Watched, launched, needs_chromium
 from tests.drawn_run import SCORERS as PLAIN_SCORERS
-from tests.drawn_run import make_run
+from tests.drawn_run import make_run, make_unit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -219,20 +221,100 @@ def test_phone_and_dark(browser: Browser, report: Path, width: int, dark: bool) 
     watched.close()
 
 
-def test_near_duplicates_stay_as_the_seal_found_them(browser: Browser, tmp_path: Path) -> None:
-    store = make_run(tmp_path / "run", num_units=12)
+def make_alike(root: Path) -> RunStore:
+    """Chains of look-alikes over sources and sides, some of one source; units without a hash, and val units with a
+    subject of train."""
+    units = [make_unit(i) for i in range(UNITS)]
+    for i in (i for i in range(UNITS - 5) if i % 10 in (1, 2, 3)):  # i + 5 looks like i
+        units[i + 5] = replace(units[i + 5], inputs={**units[i + 5].inputs, "stylized": units[i].inputs["stylized"]})
+    for val, train in ((8, 4), (16, 2), (24, 5)):
+        units[val] = replace(units[val], subject=f" Shape {train}")
+    store = make_run(root, units=units)
     for block in store.blocks():
-        store.commit_scores("twin", "f4", block, {u.unit_id: {"twin.bits": 7 if u.index in (3, 4) else u.index << 40}
-                                                  for u in block.units if u.index != 9})
-    sealed = seal(store, rules=RULES[:2], near_duplicates=NearDuplicateConfig(column="twin.bits", max_distance=0),
-                  scorers=(*PLAIN_SCORERS, ("twin", "f4")))
-    assert sealed.rejected["near duplicate"] == 1
+        seen = [unit for unit in block.units if unit.index % 10 != 9]
+        blind = {unit.unit_id: Failure("twin", "no hash") for unit in seen if unit.index % 7 == 6}
+        rows = {unit.unit_id: {"twin.bits": like_others(unit.index) if unit.index != 24 else 1 << 60}
+                for unit in seen if unit.unit_id not in blind}
+        store.commit_scores("twin", "f4", block, rows, blind)
+    return store
+
+
+def like_others(index: int) -> int:
+    """Every fifth unit is of one chain: 0, 1, 11 and 111 in the lowest bits."""
+    return (255 << 8 * (1 + index % 5)) + (1 << index // 5 % 4) - 1
+
+
+def seal_alike(store: RunStore, rules: Sequence[RuleConfig], *, selected: frozenset[str] | None = None) -> SealReport:
+    """Look-alikes differ in one bit: of a chain a ~ b ~ c the ends are none."""
+    return seal(store, rules=rules, near_duplicates=NearDuplicateConfig(column="twin.bits", max_distance=1),
+                scorers=(*PLAIN_SCORERS, ("twin", "f4")), selected=selected)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return make_alike(tmp_path_factory.mktemp("runs") / "alike")
+
+
+def test_sliders_find_near_duplicates_and_leaks_as_a_seal_does(browser: Browser, alike: RunStore, tmp_path: Path,
+                                                              ) -> None:
+    sealed = seal_alike(alike, RULES[:4])
+    write_report(alike.root, tmp_path / "r.html")
+    watched = Watched(browser, tmp_path / "r.html")
+    page, rng, seen = watched.page, Random(6), set()
+    assert counts(page) == sealed_counts(sealed)
+    assert page.locator("#twins img").count() > 1
+    for turn in range(20):
+        move(page, rng)
+        if turn % 3 == 0:
+            page.evaluate("rules.slice(1).forEach(rule => { rule.on = false; }); refresh()")
+        said = counts(page)
+        page.evaluate("find('show-yaml').click()")
+        rules = rules_in(page.input_value("#yaml-text"))
+        page.keyboard.press("Escape")
+        assert said == sealed_counts(seal_alike(alike, rules)), [rule.label for rule in rules]
+        seen.add(tuple(said["reasons"].get(reason, 0) for reason in ("near duplicate", LEAK, "twin.bits missing")))
+    assert all(len({row[i] for row in seen}) > 2 for i in range(3))  # else the sets of rules were all alike
+    page.evaluate("rules = []; buildRules(); refresh()")
+    assert counts(page) == sealed_counts(seal_alike(alike, []))
+    assert "Near-duplicates" not in page.inner_text("#live-hint")
+    watched.close()
+
+
+def test_before_the_first_seal_the_page_says_what_it_will_give(browser: Browser, tmp_path: Path) -> None:
+    store = make_alike(tmp_path / "run")
+    near = {"column": "twin.bits", "max_distance": 1}
+    store.update_info({"config": {"rules": [rule.model_dump(mode="json") for rule in RULES[:4]],
+                                  "near_duplicates": near}})
     write_report(store.root, tmp_path / "r.html")
+    watched = Watched(browser, tmp_path / "r.html")
+    assert counts(watched.page) == sealed_counts(seal_alike(store, RULES[:4]))
+    watched.close()
+
+
+def test_what_a_selection_leaves_out_stays_out_whatever_the_rules(browser: Browser, alike: RunStore, tmp_path: Path,
+                                                                 ) -> None:
+    some = frozenset(unit.unit_id for unit in alike.units() if unit.index % 3)
+    seal_alike(alike, RULES[:2], selected=some)
+    write_report(alike.root, tmp_path / "r.html")
+    watched = Watched(browser, tmp_path / "r.html")
+    watched.page.evaluate("rules = []; buildRules(); refresh()")
+    said = counts(watched.page)
+    assert said == sealed_counts(seal_alike(alike, [], selected=some)) and said["reasons"]["not selected"] > 9
+    assert "--ids selected.txt" in watched.page.text_content("#yaml")
+    watched.close()
+
+
+def test_too_many_look_alikes_stay_as_the_seal_found_them(browser: Browser, alike: RunStore, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = seal_alike(alike, RULES[:2])
+    monkeypatch.setattr(later, "MAX_LATER_BYTES", 100)
+    write_report(alike.root, tmp_path / "r.html")
     watched = Watched(browser, tmp_path / "r.html")
     assert counts(watched.page) == sealed_counts(sealed)
     watched.page.evaluate("rules = []; buildRules(); refresh()")
-    assert counts(watched.page)["reasons"] == {"near duplicate": 1}
-    assert watched.page.locator("#twins img").count() == 2
+    assert counts(watched.page)["reasons"] == {reason: n for reason, n in sealed.rejected.items() if reason in (
+        "near duplicate", LEAK, "twin.bits missing")}
+    assert "stay as the seal found them" in watched.page.inner_text("#live-hint")
     watched.close()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from curate.report.page import columns as packing
 from curate.report.page import gallery, write_comparison, write_report
 from curate.report.page.columns import pack
 from curate.report.page.differences import config_differences
-from curate.report.page.html import _json, _markdown
+from curate.report.page.html import _json, _markdown, telling
 from curate.report.page.matrix import score_matrix
 from curate.report.page.notes import notes
 from curate.report.page.rules import columns_by_scorer, good_direction, rules_of
@@ -24,6 +27,7 @@ from curate.report.page.shifts import flipped, score_shifts, transitions, yield_
 from curate.report.page.sources import source_yields
 from curate.report.units import UnitTable, read_units
 from curate.seal import RuleConfig, seal
+from curate.seal.card import Origin, data_card
 from curate.store import RunStore
 from tests import runs
 from tests.drawn_run import SCORERS, csd_of, make_run, make_unit, seal_run
@@ -146,6 +150,29 @@ def test_the_page_of_any_run_is_whole_and_repeats(store: RunStore, tmp_path: Pat
         text = (tmp_path / "a.html").read_text()
         assert text == (tmp_path / "b.html").read_text()
         assert text.rstrip().endswith("</html>") and 'src="http' not in text and "<link rel=\"stylesheet" not in text
+
+
+def test_a_page_of_twenty_thousand_styles_and_attributions_stays_small(tmp_path: Path) -> None:
+    planned = [replace(make_unit(i), style=f"style number {i}") for i in range(20_000)]
+    store = make_run(tmp_path / "run", units=planned, num_done=4)
+    seal_run(store)
+    card = store.paths.shards / "README.md"
+    origins = [Origin("CC-BY-4.0", f"painter number {i}", f"{i}") for i in range(20_000)]
+    card.write_text(data_card(json.loads((store.paths.shards / "dataset.json").read_text()), origins))
+    write_report(store.root, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "style number 0<" in text and text.count('<th scope="row">style number') == 500 and "other 19,500" in text
+    assert text.count("painter number") == 500 and "19,500 more rows are in the README.md" in text
+    library = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    assert (tmp_path / "r.html").stat().st_size < len(library) + 2_500_000
+
+
+def test_of_many_styles_the_lowest_and_the_largest_are_listed() -> None:
+    rows = [(f"s{i}", {"yield": i / 2000, "planned": 10 + i * (i % 2)}) for i in range(2000)]
+    listed = [name for name, _ in telling(rows)]
+    assert listed[:250] == [f"s{i}" for i in range(250)] and len(listed) == 500
+    assert set(listed[250:]) == {f"s{i}" for i in range(1501, 2000, 2)}
+    assert telling(rows[:400]) == rows[:400]
 
 
 def test_what_is_inside_cannot_break_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from curate.dataset.ids import read_ids
 from curate.errors import ConfigError
 from curate.run.config import DEFAULT_CONFIG
 from curate.steer.choosing import Candidate, choose
+from curate.steer.embeddings import batches, embeddings
 from curate.steer.select import select
+from curate.store import RunStore
 from tests.drawn_run import make_run, seal_run
 
 
@@ -84,6 +87,20 @@ def test_command_writes_ids_that_seal_takes(tmp_path: Path) -> None:
     assert len(before) == 1 and {path: path.stat().st_mtime_ns for path in before} == before  # no network again
     assert (tmp_path / "all.txt").read_text().splitlines()[1:9] == (
         (store.root / "selected.txt").read_text().splitlines()[1:])
+
+
+def test_a_vector_does_not_depend_on_what_was_embedded_before(tmp_path: Path) -> None:
+    store = make_run(tmp_path / "run", num_units=40)
+    config = load_yaml(DEFAULT_CONFIG)[0]
+    scorers = {name: config["scorers"][name] for name in ("clip", "csd")}
+    store.update_info({"config": {**config, "scorers": scorers, "cascade": [], "rules": []}, "scorers": {}})
+    fresh = RunStore.open(Path(shutil.copytree(store.root, tmp_path / "fresh")))
+    made = [unit.unit_id for unit in store.units() if unit.index % 10 != 9]
+    for part in (made[5:6], made[20:], made[::2]):
+        embeddings(store, part)
+    assert np.array_equal(embeddings(store, made), embeddings(fresh, made))
+    for part in (made, made * 9, []):
+        assert sorted(unit_id for batch in batches(part) for unit_id in batch if unit_id) == sorted(part)
 
 
 def test_ids_of_strangers_are_refused_with_the_line(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class SealedFolder:
         if name not in self._extents:
             found: dict[str, dict[str, Extent]] = {}
             try:
-                with tarfile.open(self.folder / name, "r:") as tar:
+                with (self.folder / name).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
                     for member in tar:
                         key, _, suffix = member.name.partition(".")
                         found.setdefault(key, {})[suffix] = Extent(member.offset_data, member.size)

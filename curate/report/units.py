@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from curate.errors import StoreError
 from curate.records import SUBJECT
-from curate.store import RunPaths, RunStore
+from curate.store import RunPaths, RunStore, with_captions
 from curate.store.tables import read_table
 
 UNDECIDED = "undecided"
@@ -76,8 +76,9 @@ def _from_index(store: RunStore) -> UnitTable:
 
 
 def _from_store(store: RunStore) -> UnitTable:
-    frame = _to_pandas(_plan_table(store.plan.table()))
-    ledger = _of_plan(store.ledger(), frame)
+    ledger = store.ledger()
+    frame = _to_pandas(_plan_table(with_captions(store.plan.table(), ledger)))
+    ledger = _of_plan(ledger, frame)
     found = ledger.reindex(frame["unit_id"])
     committed = found["status"].to_numpy(dtype=object)
     without = ("failed", "rejected")

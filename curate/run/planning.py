@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from curate import __version__, seeds
 from curate.config import StageConfig
@@ -20,6 +20,7 @@ from curate.sources import ScanReport
 from curate.store import RunStore
 from curate.unit_columns import UnitColumns
 
+Stage = TypeVar("Stage")
 LIBRARIES = ("torch", "diffusers", "transformers", "open-clip-torch", "pillow", "numpy", "ray")
 
 
@@ -28,7 +29,7 @@ class Plan:
     """What a config asks for, before anything is made."""
 
     config: RunConfig
-    """As given, with the hub ids of experts and captioner pinned to commits."""
+    """As given, with hub ids pinned to commits."""
     units: UnitColumns
     scans: dict[str, ScanReport]
 
@@ -46,11 +47,15 @@ def make_plan(config: RunConfig) -> Plan:
 
 
 def with_commits(config: RunConfig) -> RunConfig:
-    """The hub ids of experts and captioner pinned to commits. ModelError where that cannot be done."""
-    experts = {verb: pinned(expert) if isinstance(expert, StageConfig) else expert
-               for verb, expert in config.experts.items()}
-    captioner = pinned(config.captioner) if config.captioner else None
-    return config.model_copy(update={"experts": experts, "captioner": captioner})
+    """The hub ids of experts, captioner and scorers pinned to commits. ModelError where that cannot be done."""
+    return config.model_copy(update={
+        "experts": {verb: _pinned(expert) for verb, expert in config.experts.items()},
+        "captioner": _pinned(config.captioner),
+        "scorers": {name: _pinned(scorer) for name, scorer in config.scorers.items()}})
+
+
+def _pinned(stage: Stage) -> Stage:
+    return pinned(stage) if isinstance(stage, StageConfig) else stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,21 @@
 """Vectors of the targets of a run, by the networks that scored it: what is drawn (CLIP) and how (CSD's style head).
 
-Kept in ``embeddings/`` of the run by the scorers' fingerprints, so a second selection needs no network.
+Kept in ``embeddings/`` of the run by the scorers' fingerprints, so a second selection needs no network. The shape of a
+batch and the place in it reach the last bits of a float, and those decide between near-ties; so all batches have one
+shape, each unit has the place that its id gives it, and its vector is the same whatever was embedded before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image as PilImage
 from PIL.Image import Image
 
 from curate.config import parse
@@ -20,6 +24,7 @@ from curate.errors import ConfigError
 from curate.images import decode
 from curate.run.config import RunConfig
 from curate.run.planning import fingerprint
+from curate.seeds import seed
 from curate.store import RunStore
 from curate.store.tables import read_table, write_table
 from filters.clip import ClipScorer
@@ -27,7 +32,8 @@ from filters.csd import CsdScorer
 
 Floats = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[Image]], Floats]
-BATCH = 64
+BATCH = 8
+EMPTY = PilImage.new("RGB", (64, 64))
 
 
 def embeddings(store: RunStore, unit_ids: Sequence[str]) -> Floats:
@@ -46,18 +52,25 @@ def embeddings(store: RunStore, unit_ids: Sequence[str]) -> Floats:
 
 
 def _of(store: RunStore, name: str, scorer: ClipScorer | CsdScorer, unit_ids: Sequence[str]) -> Floats:
-    path = store.paths.embeddings / f"{name}.parquet"
+    path = store.paths.embeddings / f"{name}.{BATCH}.parquet"
     known = _read(path) if path.exists() else {}
     missing = [unit_id for unit_id in unit_ids if unit_id not in known]
     if missing:
         embed = _load(scorer)
-        for at in range(0, len(missing), BATCH):
-            part = missing[at:at + BATCH]
-            images = store.load_images(part)
-            vectors = embed([decode(images[unit_id]["stylized"]) for unit_id in part])
-            known |= dict(zip(part, vectors, strict=True))
+        for part in batches(missing):
+            images = store.load_images([unit_id for unit_id in part if unit_id])
+            vectors = embed([decode(images[unit_id]["stylized"]) if unit_id else EMPTY for unit_id in part])
+            known |= {unit_id: vector for unit_id, vector in zip(part, vectors, strict=True) if unit_id}
         _write(path, known)
     return np.stack([known[unit_id] for unit_id in unit_ids]).astype(np.float32)
+
+
+def batches(unit_ids: Sequence[str]) -> Iterator[list[str | None]]:
+    """Lists of ``BATCH`` places, each unit at its own; None = nobody's."""
+    waiting: list[list[str]] = [[] for _ in range(BATCH)]
+    for unit_id in unit_ids:
+        waiting[seed("place", unit_id) % BATCH].append(unit_id)
+    yield from map(list, zip_longest(*waiting))
 
 
 def _load(scorer: ClipScorer | CsdScorer) -> Embed:

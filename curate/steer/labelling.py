@@ -12,10 +12,10 @@ from typing import Any
 
 from curate.errors import StoreError
 from curate.interfaces import ROLES
-from curate.records import Unit
+from curate.records import Unit, captioned
 from curate.seeds import digest
 from curate.steer.labels import FAULTS, FILE, Label, LabelFile, last_labels
-from curate.store import RunStore
+from curate.store import RunStore, captions_in
 
 
 class Labelling:
@@ -41,7 +41,7 @@ class Labelling:
             unit, after = next(waiting, None), next(waiting, None)
             good = sum(label.good for unit_id, label in labels.items() if unit_id in self.units)
             done = sum(unit_id in self.units for unit_id in labels)
-            return {"unit": _shown(unit) if unit else None, "after": after.unit_id if after else None,
+            return {"unit": self._shown(unit) if unit else None, "after": after.unit_id if after else None,
                     "total": len(self.units), "good": good, "bad": done - good, "skipped": len(self._skipped),
                     "faults": FAULTS}
 
@@ -69,13 +69,16 @@ class Labelling:
         if role not in ROLES:
             raise StoreError(f"no picture is called {role!r}")
         with self._lock:
-            row = {str(key): value for key, value in self._rows.loc[unit_id].items()}
+            row = self._row(unit_id)
         return self.store.read_images(unit_id, row)[role]
+
+    def _row(self, unit_id: str) -> dict[str, Any]:
+        return {str(key): value for key, value in self._rows.loc[unit_id].items()}
 
     def _check(self, unit_id: str) -> None:
         if unit_id not in self.units:
             raise StoreError(f"{self.store.root}: no triplet {unit_id!r} is made here")
 
-
-def _shown(unit: Unit) -> dict[str, str]:
-    return {name: str(getattr(unit, name)) for name in ("unit_id", "caption", "style_caption", "layout")}
+    def _shown(self, unit: Unit) -> dict[str, str]:
+        worded = captioned(unit, captions_in(self._row(unit.unit_id)))
+        return {name: str(getattr(worded, name)) for name in ("unit_id", "caption", "style_caption", "layout")}

@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+from PIL import Image
 
 from curate.config import parse
 from curate.dataset import SealedFolder
 from curate.errors import ConfigError, StoreError
-from curate.interfaces import ROLES
+from curate.interfaces import ROLES, ExpertRequest
 from curate.planning import calls
-from curate.records import Block, ExpertCall, Unit
+from curate.records import Block, CaptionField, ExpertCall, Unit, captioned
 from curate.run.config import RunConfig
 from curate.run.stages import score_tables
 from curate.seal import changed_rules, decide
 from curate.seeds import seed
-from curate.store import RunStore
+from curate.store import RunStore, captions_in
 
 SHORTEST = 4
+STAND_IN = Image.new("RGB", (1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ class Evidence:
     """See the module."""
 
     unit: Unit
+    """With the captions that a captioner wrote for it."""
+    written: Mapping[CaptionField, str]
+    """Those captions alone."""
     block: Block
     config: RunConfig
     calls: tuple[ExpertCall, ...]
@@ -67,6 +72,17 @@ class Evidence:
         """Which seed the expert got."""
         return seed(self.config.seed, self.unit.unit_id, call.makes)
 
+    def prompt_of(self, call: ExpertCall) -> str:
+        """The words that the expert's model got; of an expert without templates (``prompt_for``) those it was asked.
+
+        A stand-in takes the place of an image: only whether there is one counts.
+        """
+        words = str(getattr(self.unit, call.prompt)) if call.prompt else ""
+        content, style = (STAND_IN if role in self.unit.inputs else None for role in (call.content, call.style))
+        request = ExpertRequest(call.verb, content, style, words, self.unit.layout, self.seed_of(call))
+        worded = getattr(self.config.experts[call.verb], "prompt_for", None)
+        return str(worded(request)) if worded else words
+
     @property
     def image_sums(self) -> dict[str, str]:
         """Role -> sha256 of the committed PNG."""
@@ -82,8 +98,10 @@ def gather(store: RunStore, which: str) -> Evidence:
     block, standing = store.plan.block(unit.index // store.plan.block_size), store.standing()
     row = dict(standing.row(unit.index, unit.unit_id)) if standing.status[unit.index] else None
     scores, errors = _scores(store, unit)
+    written = captions_in(row or {})
     return Evidence(
-        unit=unit, block=block, config=config, calls=calls(config.recipe), info=store.info, ledger=row,
+        unit=captioned(unit, written), written=written, block=block, config=config, calls=calls(config.recipe),
+        info=store.info, ledger=row,
         attempts=store.attempts(block.block_id) + store.attempts(unit.unit_id), scores=scores, errors=errors,
         rules=_rules(store, unit, config, {k: v for columns in scores.values() for k, v in columns.items()}),
         sealed=_sealed(store.root, unit))

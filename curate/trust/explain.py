@@ -18,6 +18,7 @@ from curate.trust.evidence import Evidence, gather
 from curate.trust.regenerate import Difference, Remaker
 
 Facts = Iterable[tuple[str, object]]
+MODEL = ("model", "revision")
 
 
 def explain(run: Path, which: str, *, regenerate: bool) -> int:
@@ -48,18 +49,20 @@ def _sections(e: Evidence) -> Iterable[tuple[str, Facts]]:
             ("file", item.uri or item.locator), ("from", f"sources.{item.source}"), ("sha256", item.sha256),
             ("licence", item.licence or "not stated"), ("attribution", item.attribution or "not stated"),
             ("caption", item.caption)]
+    if e.written:
+        yield "captioned by", [
+            *((name.replace("_", " "), text) for name, text in e.written.items()),
+            *_identity(e.provenance.get("captioner", {}), e.config.captioner)]
     for call in e.calls:
         yield f"made: {call.makes}", [
             ("expert", f"{call.verb}, out of {', '.join(x for x in (call.content, call.style) if x)}"),
-            ("prompt", getattr(unit, call.prompt) if call.prompt else "(empty)"), ("seed", e.seed_of(call)),
+            ("prompt", e.prompt_of(call) or "(empty)"), ("seed", e.seed_of(call)),
             ("sha256", e.image_sums.get(call.makes, "not made")),
-            ("model", _model(e.config.experts[call.verb])),
-            *_identity(e.provenance.get("experts", {}).get(call.verb, {}))]
+            *_identity(e.provenance.get("experts", {}).get(call.verb, {}), e.config.experts[call.verb])]
     for name, identity in e.info.get("scorers", {}).items():
         numbers = [(column, _number(value)) for column, value in e.scores.get(name, {}).items()]
         missing = [("no numbers", e.errors.get(name, "not asked"))]
-        model = _model(e.config.scorers[name]) if name in e.config.scorers else ""
-        yield f"scored: {name}", [*(numbers or missing), *([("model", model)] if model else []), *_identity(identity)]
+        yield f"scored: {name}", [*(numbers or missing), *_identity(identity, e.config.scorers.get(name))]
     yield "rules", [(rule.label, _margin(rule.value, rule.margin)) for rule in e.rules]
     yield "versions of the run", list(e.info.get("versions", {}).items())
 
@@ -67,8 +70,9 @@ def _sections(e: Evidence) -> Iterable[tuple[str, Facts]]:
 def _verdict(e: Evidence) -> Facts:
     if e.ledger is None:
         yield "made", f"not yet; begun and not finished {e.attempts} times"
-    elif e.ledger["status"] == "failed":
-        yield "made", f"failed at {e.ledger['stage']}: {e.ledger['reason']}"
+    elif e.ledger["status"] != "made":
+        said = "failed" if e.ledger["status"] == "failed" else "turned down"
+        yield "made", f"{said} at {e.ledger['stage']}: {e.ledger['reason']}"
     else:
         seconds = ", ".join(f"{stage} {s:.2f} s" for stage, s in json.loads(e.ledger["seconds"]).items())
         again = f"; begun again {e.attempts} times since" if e.attempts else ""
@@ -81,14 +85,15 @@ def _verdict(e: Evidence) -> Facts:
         yield "verdict", f"{e.sealed['status']}{where}{why}"
 
 
-def _identity(identity: Mapping[str, Any]) -> Facts:
-    return [(name, json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value)
-            for name, value in identity.items() if value not in (None, {}, [], "")]
-
-
-def _model(config: object) -> str:
-    """As the config names it; its hash stands in the identity."""
-    return " @ ".join(str(getattr(config, name)) for name in ("model", "revision") if getattr(config, name, None))
+def _identity(identity: Mapping[str, Any], config: object) -> Facts:
+    """The model with the commit of a hub id, then all else that its output depends on. ``config`` names what the
+    identity knows by its hash alone."""
+    said = [str(identity.get(name) or getattr(config, name, None) or "") for name in MODEL]
+    if said[0]:
+        yield "model", " @ ".join(filter(None, said))
+    for name, value in identity.items():
+        if value not in (None, {}, [], "") and name not in MODEL:
+            yield name, json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def _number(value: float) -> str:

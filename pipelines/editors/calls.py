@@ -9,7 +9,7 @@ from PIL import Image as PilImage
 
 from curate.errors import UnitError
 from pipelines.editors.pictures import image_arguments, reference_size
-from pipelines.editors.prompts import PromptEncoder, prompt_of
+from pipelines.editors.prompts import PromptEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class EditorCall:
         """Prompts, or their embeddings and no prompts."""
         if "prompt" not in self.accepted:
             return {}
-        prompts = [prompt_of(r, self.config.prompts, self.config.unnamed) for r in requests]
+        prompts = [self.config.prompt_for(request) for request in requests]
         if self.encoder is None:
             return {"prompt": self._shape(prompts)}
         for name in self.encoder.replaced:

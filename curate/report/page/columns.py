@@ -1,12 +1,12 @@
 """Scores of the units in a form that a page can hold and judge: little-endian arrays in base64.
 
-A run whose scores fit into ``MAX_SCORE_BYTES`` is there as a whole, so the page counts what a seal would; a larger one
-is a random sample of its units, drawn with a fixed seed. Rows of the gallery follow the sample and count for nothing.
+A run whose scores fit into ``MAX_SCORE_BYTES`` is there as a whole, so the page counts what a seal would, down to
+near-duplicates and leaks (``later``); a larger one is a random sample of its units, drawn with a fixed seed, in which
+those stay as the seal found them. Rows of the gallery follow the sample and count for nothing.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,32 +17,38 @@ import pandas as pd
 
 from curate.records import SUBJECT
 from curate.report.contact_sheet import score_label
-from curate.report.page.rules import columns_by_scorer, good_direction, is_float, near_duplicate_column
+from curate.report.page.arrays import base64_of
+from curate.report.page.later import pack_later
+from curate.report.page.rules import columns_by_scorer, good_direction, is_float, near_duplicates
 from curate.report.units import UNDECIDED, UnitTable, fold_reasons
 from curate.store import RunStore
 
 MAX_SCORE_BYTES = 3_600_000
 EXACT_INTEGERS = 2**53
 LAYOUTS = ("preserved", "shifted")
+NOT_SELECTED = "not selected"
 Positions = npt.NDArray[np.int64]
 
 
 def pack(units: UnitTable, store: RunStore, rules: Sequence[dict[str, Any]], gallery: Sequence[int]) -> dict[str, Any]:
     """What rules.js judges by. ``gallery``: positions of units that follow the sample, in this order."""
     ruled = {rule["column"] for rule in rules}
-    hashes = near_duplicate_column(units, store)
+    near = near_duplicates(units, store)
+    hashes = near.column if near else ""
     names = [name for name in units.scores if name in ruled or (name != hashes and _can_be_judged(units, name))]
     bytes_a_unit = sum(4 if is_float(units, name) else 8 for name in names)
     sample = _sample(len(units.frame), MAX_SCORE_BYTES // max(1, bytes_a_unit))
     rows = np.concatenate([sample, np.asarray(gallery, dtype=np.int64)])
-    after, reasons = _later_reasons(units.frame, rows)
+    fixed = _fixed(units)
+    later = pack_later(units, store, near, fixed == 0) if len(sample) == len(units.frame) else None
+    after, reasons = _later_reasons(units.frame, rows, known=later is None)
     return {
         "planned": len(units.frame), "sampled": len(sample), "rows": len(rows),
         "columns": [_column(units, name, rows) for name in names],
         "layouts": list(LAYOUTS), "scorers": list(units.errors), "after_reasons": reasons,
-        "layout": _base64(_codes(units.frame["layout"], rows, LAYOUTS)),
-        "fixed": _base64(_fixed(units)[rows]), "after": _base64(after),
-        "unseen": _base64(_first_unseen(units, store)[rows]),
+        "layout": base64_of(_codes(units.frame["layout"], rows, LAYOUTS)),
+        "fixed": base64_of(fixed[rows]), "after": base64_of(after), "later": later,
+        "unseen": base64_of(_first_unseen(units, store)[rows]),
     }
 
 
@@ -61,7 +67,7 @@ def _column(units: UnitTable, name: str, rows: Positions) -> dict[str, Any]:
     whole = not is_float(units, name)
     values = units.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
     return {"name": name, "label": score_label(name), "good": good_direction(name), "whole": whole,
-            "data": _base64(values if whole else values.astype(np.float32))}
+            "data": base64_of(values if whole else values.astype(np.float32))}
 
 
 def _codes(labels: pd.Series[Any], rows: Positions, known: Sequence[str]) -> npt.NDArray[np.uint8]:
@@ -77,12 +83,23 @@ def _fixed(units: UnitTable) -> npt.NDArray[np.uint8]:
     return np.select([judged, status == "failed", status == "rejected"], [0, 1, 3], 2).astype(np.uint8)
 
 
-def _later_reasons(frame: pd.DataFrame, rows: Positions) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def is_left_out(frame: pd.DataFrame) -> pd.Series[bool]:
+    """(N,) of a selection that the run was sealed with. The stage says so only of units that pass the rules."""
+    if "selected" not in frame:
+        return frame["stage"] == "selection"
+    return ~frame["selected"].astype(bool)
+
+
+def _later_reasons(frame: pd.DataFrame, rows: Positions, *, known: bool) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """What a unit is rejected for that passes the rules, or is never asked: 0 = nothing, else one more than the
-    position."""
-    stage = frame["stage"].iloc[rows]
-    later = stage.isin(["selection", "near_duplicates", "split", SUBJECT]).to_numpy()
-    told = pd.Categorical(fold_reasons(frame["reason"].iloc[rows]).where(later))
+    position.
+
+    ``known``: near-duplicates and leaks too, as the seal found them.
+    """
+    found = frame[["stage", "reason"]].iloc[rows].astype(str)
+    early, later = found["stage"] == SUBJECT, found["stage"].isin(["near_duplicates", "split"]) & known
+    said = fold_reasons(found["reason"]).where(early | later)
+    told = pd.Categorical(said.mask(is_left_out(frame).to_numpy()[rows] & ~early, NOT_SELECTED))
     return (told.codes + 1).astype(np.uint8), [str(reason) for reason in told.categories]
 
 
@@ -106,7 +123,3 @@ def _first_unseen(units: UnitTable, store: RunStore) -> npt.NDArray[np.uint8]:
         said = frame["errors"].str.contains(rf"(?:^|; ){re.escape(name)}: ", regex=True).to_numpy(dtype=bool)
         found[open_ & blank & ~said] = i + 1
     return found
-
-
-def _base64(values: npt.NDArray[Any]) -> str:
-    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
 import jinja2
@@ -14,6 +15,12 @@ from markupsafe import Markup
 
 from curate.progress import duration
 from curate.report.render import size
+
+YieldRow = tuple[str, Mapping[str, Any]]
+MAX_ROWS = 500
+"""Of a table in a page: a run may have as many styles as units."""
+HEAD = 2
+"""Lines of a Markdown table before its rows."""
 
 
 def page(template: str, scripts: tuple[str, ...], data: Mapping[str, Any], **shown: Any) -> str:
@@ -28,7 +35,7 @@ def _environment() -> jinja2.Environment:
     found = jinja2.Environment(loader=jinja2.PackageLoader("curate.report.page"), autoescape=True, trim_blocks=True,
                                lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     found.filters |= {"count": lambda n: f"{n:,}", "percent": percent, "duration": duration, "size": size,
-                      "markdown": _markdown, "lowest_first": _lowest_first}
+                      "markdown": _markdown, "telling": telling}
     return found
 
 
@@ -37,15 +44,33 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
-def _lowest_first(rows: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Yield rows, the lowest yield first and those without one last."""
-    return sorted(rows, key=lambda row: (row[1]["yield"] is None, row[1]["yield"] or 0.0, -row[1]["planned"]))
+def telling(rows: list[YieldRow]) -> list[YieldRow]:
+    """Yield rows, the lowest yield first and those without one last; of too many half the lowest and half the most
+    planned ones."""
+    ordered = sorted(rows, key=lambda row: (row[1]["yield"] is None, row[1]["yield"] or 0.0, -row[1]["planned"]))
+    if len(ordered) <= MAX_ROWS:
+        return ordered
+    lowest = ordered[:MAX_ROWS // 2]
+    most = sorted(ordered[MAX_ROWS // 2:], key=lambda row: -row[1]["planned"])[:MAX_ROWS - len(lowest)]
+    chosen = {name for name, _ in (*lowest, *most)}
+    return [row for row in ordered if row[0] in chosen]
+
+
+def _short_tables(lines: Iterable[str]) -> Iterator[str]:
+    """Markdown whose tables end after ``MAX_ROWS`` rows."""
+    for is_table, group in groupby(lines, key=lambda line: line.startswith("|")):
+        rows = list(group)
+        shown = MAX_ROWS + HEAD if is_table else len(rows)
+        yield from rows[:shown]
+        if len(rows) > shown:
+            yield f"\n{len(rows) - shown:,} more rows are in the README.md beside the shards."
 
 
 def _markdown(text: str) -> Markup:
     """HTML of a data card without its front matter; HTML in it is shown, not obeyed, and no picture is fetched."""
     if text.startswith("---\n"):
         text = text.partition("\n---\n")[2]
+    text = "\n".join(_short_tables(text.splitlines()))
     return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.files import write_atomic
-from curate.report.page.columns import pack
+from curate.report.page.columns import is_left_out, pack
 from curate.report.page.gallery import choose, pictures
 from curate.report.page.html import page
 from curate.report.page.matrix import score_matrix
@@ -17,7 +17,7 @@ from curate.report.stats import collect
 from curate.report.units import UnitTable, read_units
 from curate.store import RunStore
 
-SCRIPTS = ("columns.js", "rules.js", "histogram.js", "thresholds.js", "gallery.js", "scores.js", "start.js")
+SCRIPTS = ("columns.js", "later.js", "rules.js", "histogram.js", "thresholds.js", "gallery.js", "scores.js", "start.js")
 
 
 def write_report(run: Path, out: Path) -> None:
@@ -34,7 +34,7 @@ def write_report(run: Path, out: Path) -> None:
             "units": pack(units, store, rules, [triplet["position"] for triplet in shown])}
     html = page("report.html.j2", SCRIPTS, data, stats=stats, notes=notes(stats, rules),
                 matrix=score_matrix(stats["scores"]), card=_card(store), duplicates=_duplicates(units),
-                pictures=len(shown), title=stats["run"])
+                pictures=len(shown), title=stats["run"], selection=bool(is_left_out(units.frame).any()))
     write_atomic(out, html.encode())
 
 

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from curate.config import parse
 from curate.interfaces import PAIRS
 from curate.report.units import UnitTable, newest_scores
+from curate.seal import NearDuplicateConfig
 from curate.store import RunStore
 
 GOOD: Mapping[tuple[bool, str], Literal["low", "high"]] = {
@@ -24,10 +26,10 @@ def rules_of(units: UnitTable, store: RunStore) -> list[dict[str, Any]]:
     return [dict(rule) for rule in said if rule["column"] in units.scores]
 
 
-def near_duplicate_column(units: UnitTable, store: RunStore) -> str:
-    """The column of hashes that near-duplicates are found by, "" if none are looked for."""
+def near_duplicates(units: UnitTable, store: RunStore) -> NearDuplicateConfig | None:
+    """The setting that near-duplicates are looked for by; None if they are not. Raises ConfigError."""
     near = (units.dataset or store.info.get("config") or {}).get("near_duplicates")
-    return str(near["column"]) if near else ""
+    return None if near is None else parse(NearDuplicateConfig, near, file=store.root)
 
 
 def good_direction(column: str) -> Literal["low", "high", ""]:

@@ -82,5 +82,5 @@ def flipped(one: UnitTable, other: UnitTable) -> list[int]:
     kept = one.frame.set_index("unit_id")["status"].astype(str).eq("kept")
     before = other.frame["unit_id"].map(kept)
     after = (other.frame["status"] == "kept").to_numpy()
-    moved = before.notna().to_numpy() & (before.fillna(False).to_numpy(dtype=bool) != after)
+    moved = before.notna().to_numpy() & (before.eq(True).to_numpy(dtype=bool) != after)
     return [int(at) for at in np.flatnonzero(moved & other.frame["made"].to_numpy(dtype=bool))]

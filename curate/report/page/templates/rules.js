@@ -12,8 +12,7 @@ function measure(rule, index) {
   };
 }
 
-// Status, reason and deciding rule (its place in ``rules``) of every row. A number out of bounds outweighs a scorer still to come, and that a missing number;
-// near-duplicates and leaks between the splits stay what the seal found.
+// Status, reason and deciding rule (its place in ``rules``) of every row. A number out of bounds outweighs a scorer still to come, and that a missing number.
 function judge(rules) {
   const measured = rules.map(measure).filter((m) => m.rule.on);
   const status = new Uint8Array(UNITS.rows), why = new Int16Array(UNITS.rows), by = new Int16Array(UNITS.rows).fill(-1);
@@ -28,6 +27,8 @@ function judge(rules) {
     why[row] = code(reason);
     by[row] = rule;
   }
+  if (LATER) judgeLater((row) => status[row] === KEPT, (row, reason) => { status[row] = REJECTED; why[row] = code(reason); });
+  if (EXACT) for (const { row, position } of GALLERY) [status[row], why[row], by[row]] = [status[position], why[position], by[position]];
   return { status, why, by, reasons, rules };
 }
 

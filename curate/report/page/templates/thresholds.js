@@ -132,7 +132,7 @@ function hint(changed, pending) {
   const said = [];
   if (!EXACT) said.push(`Estimated from ${number(UNITS.sampled)} of ${number(UNITS.planned)} units, drawn at random.`);
   if (pending && changed) said.push("Pending units were spared a dear scorer: `curate run` scores them.");
-  if (UNITS.after_reasons.length || changed) said.push("Near-duplicates and split leaks stay as the seal found them.");
+  if (!LATER && (UNITS.after_reasons.length || changed)) said.push("Near-duplicates and split leaks stay as the seal found them.");
   return said.join(" ");
 }
 

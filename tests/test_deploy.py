@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,32 @@ def test_the_slurm_script_is_sound_shell() -> None:
     assert bare.returncode == 2 and "usage" in bare.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [(["c.yaml", "--set", "limit=4"], "curate run c.yaml --set limit=4 --address one:"),
+     (["train", "c.yaml", "--set", "workers=2"], "curate train c.yaml --set workers=2 --set ray_address=one:")])
+def test_the_slurm_script_calls_the_command_on_the_ray_that_it_started(
+        tmp_path: Path, words: list[str], called: str) -> None:
+    said = tmp_path / "said"
+    stands_in = {"scontrol": "echo one; echo two", "srun": f'echo "$@" >> {said}', "sleep": ""}
+    for name, code in stands_in.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").write_text("")
+    slurm = {"SLURM_JOB_NODELIST": "one,two", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "VENV": str(tmp_path)}
+    environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", DEPLOY / "slurm.sh", *words], check=True, env=environment)
+    begun = time.monotonic()
+    while len(lines := said.read_text().splitlines()) < 3 and time.monotonic() - begun < 20:
+        time.sleep(0.02)  # the script ends when the command does
+    (head,) = (line for line in lines if "--head" in line)
+    (worker,) = (line for line in lines if "--address=one:" in line)
+    (command,) = (line for line in lines if called in line)
+    port = command.rpartition("one:")[2]
+    assert f"--port={port}" in head and f"--address=one:{port}" in worker
+
+
 def test_the_rayjob_has_the_fields_of_its_schema_and_the_tested_ray() -> None:
     job = rayjob()
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob") and set(job["spec"]) == RAYJOB_KEYS
@@ -48,7 +76,8 @@ def test_the_rayjob_has_the_fields_of_its_schema_and_the_tested_ray() -> None:
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
 
 
-@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"'])
+@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"',
+                                  'curate train x --set "ray_address=$head_node:$port"'])
 def test_the_commands_exist(text: str) -> None:
     program, command, *rest = shlex.split(text)
     options = {word for word in rest if word.startswith("--")}

@@ -46,6 +46,12 @@ def test_a_slurm_job_that_runs_out_of_time_finishes_its_blocks_and_is_queued_aga
         assert sum("ray start --address=node1:20007" in line for line in job.log) == 1
 
 
+def test_a_slurm_job_may_be_a_training_on_its_ray(tmp_path: Path) -> None:
+    with slurm_job(tmp_path, "train", "c.yaml", "--set", "workers=2", CURATE_CODE="0") as job:
+        assert job.process.wait(timeout=20) == 0
+        assert "curate train c.yaml --set workers=2 --set ray_address=node1:20007 with 2 nodes" in job.log
+
+
 @pytest.mark.parametrize("code", ["0", "1"])
 def test_a_slurm_job_that_ends_by_itself_is_not_queued_again(code: str, tmp_path: Path) -> None:
     with slurm_job(tmp_path, "run.yaml", nodes=1, CURATE_CODE=code) as job:
@@ -81,7 +87,8 @@ def test_the_rayjob_has_the_fields_of_its_schema_and_the_tested_ray() -> None:
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
 
 
-@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"'])
+@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"',
+                                  'curate train x --set "ray_address=$head_node:$port"'])
 def test_the_commands_exist(text: str) -> None:
     program, command, *rest = shlex.split(text)
     options = {word for word in rest if word.startswith("--")}

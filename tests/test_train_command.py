@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -14,9 +15,12 @@ from typer.testing import CliRunner
 from curate.cli import app
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
+from curate.train.generating import dtype_on
 from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
+from pipelines.uso.official import load_official
 from pipelines.uso.pipeline import UsoPipeline
+from tests import preset_parts
 from tests.tiny_uso import tiny_uso
 from tests.train_parts import make_parts, run, write
 
@@ -47,6 +51,16 @@ def test_a_second_call_goes_on_where_the_first_stopped(parts: Path, tmp_path: Pa
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_second_call_goes_on_with_lora_layers_and_their_average(parts: Path, tmp_path: Path) -> None:
+    options = {"learn": "lora", "lora_rank": 4, "optimiser": {"lr": 0.01, "warmup": 1, "ema": 0.9}}
+    whole, halves = write(parts, tmp_path / "whole", **options), write(parts, tmp_path / "halves", **options)
+    assert run(whole)[0] == run(halves, "--set", "steps=2")[0] == run(halves)[0] == 0
+    for file in ("uso/dit_lora.safetensors", "lora/pytorch_lora_weights.safetensors"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "halves" / file).read_bytes()
+    held = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)
+    assert len(held["model"]) == len(held["ema"]["shadow"]) == len(held["optimizer"]["state"]) == 12 + 6
+
+
 def test_a_model_that_a_crash_kept_from_being_written_is_written_by_the_next_call(parts: Path, tmp_path: Path) -> None:
     path = write(parts, tmp_path / "c")
     assert run(path)[0] == 0
@@ -70,10 +84,41 @@ def test_lora_with_reward_writes_the_released_files(parts: Path, tmp_path: Path)
     path = write(parts, tmp_path / "l", learn="lora", lora_rank=4, reward=reward, reward_model=str(parts / "csd"))
     code, said = run(path)
     assert code == 0, said
-    assert "single_blocks.0.processor.qkv_lora.up.weight" in load_file(tmp_path / "l" / "uso" / "dit_lora.safetensors")
+    lora = load_file(tmp_path / "l" / "uso" / "dit_lora.safetensors")
+    assert lora["single_blocks.0.processor.qkv_lora.up.weight"].any()
+    assert {len(value) for name, value in lora.items() if ".down." in name} == {4}
     lines = MetricsLog(tmp_path / "l" / "metrics.jsonl").read()
     assert ["reward" in line for line in lines] == [False, False, True, True]
     assert not (tmp_path / "l" / "model").exists()
+
+
+def flux_of(pipeline: UsoPipeline) -> FluxPipeline:
+    """diffusers' own pipeline around the same parts."""
+    parts = ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "transformer")
+    flux = FluxPipeline(**{name: pipeline.components[name] for name in parts})
+    flux.set_progress_bar_config(disable=True)
+    return flux
+
+
+def drawn(flux: FluxPipeline) -> torch.Tensor:
+    torch.manual_seed(1)
+    prompt = {"prompt_embeds": torch.randn(1, 6, 24), "pooled_prompt_embeds": torch.randn(1, 20)}
+    options = {"height": 64, "width": 64, "num_inference_steps": 2, "output_type": "pt"}
+    picture: torch.Tensor = flux(**prompt, **options, generator=torch.Generator().manual_seed(0)).images
+    return picture
+
+
+def test_the_lora_of_a_training_is_one_that_diffusers_loads(parts: Path, tmp_path: Path) -> None:
+    optimiser = {"lr": 0.05, "warmup": 1}
+    code, said = run(write(parts, tmp_path / "l", learn="lora", lora_rank=4, optimiser=optimiser))
+    assert code == 0, said
+    trained, plain = load_uso(str(parts / "base")), load_uso(str(parts / "base"))
+    load_official(tmp_path / "l" / "uso", transformer=trained.transformer, projector=trained.projector)
+    flux = flux_of(plain)
+    untrained = drawn(flux)
+    flux.load_lora_weights(str(tmp_path / "l" / "lora"))
+    ours = drawn(flux_of(trained))
+    assert torch.allclose(drawn(flux), ours, atol=1e-5) and not torch.allclose(untrained, ours, atol=1e-3)
 
 
 def test_generate_makes_a_picture_for_each_seed_from_base_and_released_files(parts: Path, tmp_path: Path) -> None:
@@ -94,6 +139,57 @@ def test_generate_makes_a_picture_for_each_seed_from_base_and_released_files(par
     assert len({picture.tobytes() for picture in made.values()}) == 4
     missing = ["generate", str(parts / "base"), "--content", str(tmp_path / "none.png"), "--out", str(tmp_path)]
     assert "none.png" in str(CliRunner().invoke(app, missing).exception)
+
+
+def picture_by(parts: Path, folder: Path, *options: str) -> tuple[int, str]:
+    Image.new("RGB", (192, 128), "red").save(folder / "wide.png")
+    done = CliRunner().invoke(app, ["generate", str(parts / "base"), "--out", str(folder), "--steps", "2", *options])
+    return done.exit_code, done.output + str(done.exception or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [([], (64, 64)), (["--content", "wide.png"], (80, 48)), (["--content", "wide.png", "--size", "48x96"], (48, 96))],
+)
+def test_pictures_have_the_size_asked_for_or_the_shape_of_the_content(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], size: tuple[int, int]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = picture_by(parts, tmp_path, *options)
+    assert code == 0, said
+    with Image.open(tmp_path / "seed-0.png") as picture:
+        assert picture.size == size
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [("100x64", "multiples of 16 px for this model; the nearest is 96x64"), ("64", "WIDTHxHEIGHT")]
+)
+def test_sizes_that_cannot_be_drawn_are_refused(parts: Path, tmp_path: Path, size: str, message: str) -> None:
+    code, said = picture_by(parts, tmp_path, "--size", size)
+    assert code != 0 and message in said
+
+
+def test_guidance_reaches_the_model(parts: Path, tmp_path: Path) -> None:
+    made = []
+    for guidance in ("1.0", "8.0"):
+        assert picture_by(parts, tmp_path, "--guidance", guidance)[0] == 0
+        made.append((tmp_path / "seed-0.png").read_bytes())
+    assert made[0] != made[1]
+
+
+def test_a_model_in_bfloat16_draws_what_it_draws_in_float32(parts: Path, tmp_path: Path) -> None:
+    """As `curate generate` has it on a GPU, with content, style and the released files."""
+    run(write(parts, tmp_path / "l", learn="lora", lora_rank=4))
+    made = {}
+    for dtype in (dtype_on("cuda"), dtype_on("cpu")):
+        pipeline = load_uso(str(parts / "base"), dtype)
+        load_official(tmp_path / "l" / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
+        assert {each.dtype for part in (pipeline.denoiser, pipeline.vae) for each in part.parameters()} == {dtype}
+        content, style = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
+        options = {"num_inference_steps": 2, "generator": torch.Generator().manual_seed(0), "output_type": "pt"}
+        made[dtype] = pipeline("a red tent", content, style, **options).images
+    half, full = made[torch.bfloat16], made[torch.float32]
+    assert (half - full).abs().mean() < 0.02 < full.std()
 
 
 def test_style_alignment_moves_the_projector_alone(parts: Path, tmp_path: Path) -> None:
@@ -132,9 +228,30 @@ def test_style_alignment_writes_the_projector_at_each_save_and_the_pipeline_at_t
     assert (out / "best" / "projector" / "config.json").is_file() and not (out / "best" / "model").exists()
 
 
+def test_a_base_of_flux_and_siglip_is_put_together_with_a_new_projector(parts: Path, tmp_path: Path) -> None:
+    values = preset_parts.uso(tmp_path)
+    flux = FluxPipeline.from_pretrained(values["model"])
+    base = {"preset": "uso", **values, "uso": None}
+    options = {"base": base, "stage": "style_alignment", "seed": 3, "optimiser": {"lr": 1e-6, "warmup": 1}}
+    made = []
+    for name in ("one", "two"):
+        code, said = run(write(parts, tmp_path / name, **options))
+        assert code == 0, said
+        made.append(load_uso(str(tmp_path / name / "model")))
+    assert run(tmp_path / "one.yaml")[0] == 0  # has ended, and knows its base again
+    assert made[0].config.shift == "released" and made[0].config.max_text_tokens == 128
+    state = made[0].transformer.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in flux.transformer.state_dict().items())
+    one, two = (each.projector.state_dict() for each in made)
+    assert one["high_projection.weight"].std() > 0.01 and all(torch.equal(one[name], two[name]) for name in one)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"base": {"preset": "uso"}}, "say uso: null"),
+        ({"base": {"preset": "flux1-kontext", "uso": None, "model": "nowhere"}}, "nowhere"),
+        ({"base": {"preset": "usso"}}, "no preset 'usso'"),
         ({"stage": "alignment"}, "stage"),
         ({"step": 4}, "did you mean 'steps'"),
         ({"base": "nowhere/at/all"}, "nowhere/at/all"),
@@ -154,6 +271,10 @@ def test_the_full_size_configs_are_the_papers(name: str) -> None:
     values, lines = load_yaml(path)
     config = parse(TrainConfig, values, file=path, lines=lines)
     first = name.endswith("1")
+    if first:
+        assert not isinstance(config.base, str) and config.base.model == "black-forest-labs/FLUX.1-dev"
+        assert config.base.components.keys() == {"vision_encoder", "vision_processor", "projector"}
+        assert config.base.settings["shift"] == config.flow.shift
     assert config.batch * config.accumulate == (16 if first else 64)
     assert (config.steps, config.data.size_px) == ((23_000, 768) if first else (21_000, 1024))
     assert config.optimiser.lr == 8e-5 and config.reward is not None

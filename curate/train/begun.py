@@ -79,7 +79,12 @@ def _identity(config: TrainConfig, contents: Mapping[str, str]) -> dict[str, Any
 
 def _contents(config: TrainConfig) -> dict[str, str]:
     """Hashes of what lies in the places that the config names."""
-    models = {"base": config.base}
+    models: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    if isinstance(config.base, str):
+        models["base"] = config.base
+    else:
+        parts["base"] = digest(json.dumps(config.base.identity(), sort_keys=True))
     if config.reward is not None:
         models["reward_model"] = config.reward_model
     if config.uso is not None:
@@ -88,7 +93,7 @@ def _contents(config: TrainConfig) -> dict[str, str]:
         f"data.datasets.{number}.path": dataset_digest(dataset.path, config.data.split)
         for number, dataset in enumerate(config.data.datasets)
     }
-    return {**{key: model_hash(model) for key, model in models.items()}, **datasets}
+    return {**{key: model_hash(model) for key, model in models.items()}, **parts, **datasets}
 
 
 def _told(key: str, before: Mapping[str, Any], now: Mapping[str, Any], contents: Mapping[str, str]) -> str:

@@ -90,7 +90,7 @@ class Failure:
     """Nothing went wrong: the unit is turned down, so it counts as rejected."""
 
 
-SUBJECT = "subject"
+SUBJECT = "drawn_subject"
 """Stage of the units that are turned down before any expert works for them."""
 OWN_SUBJECT = Failure(SUBJECT, "the drawn subject is the target's own", rejects=True)
 """Of a unit whose target shows what was drawn for its style reference, as a caption that was written later says."""

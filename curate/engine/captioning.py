@@ -58,7 +58,8 @@ class CaptionStep:
             for field, role in self.wanted:
                 self._write(batch, work, field, role)
             for unit in live_units(work):
-                if unit.unit_id in work.captions and shows_own_subject(unit, work.captions[unit.unit_id]):
+                written = work.captions.get(unit.unit_id)
+                if written and shows_own_subject(unit, written):
                     work.failures[unit.unit_id] = OWN_SUBJECT
             return work
 

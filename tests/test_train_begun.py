@@ -67,7 +67,8 @@ def test_what_does_not_decide_the_training_may_differ(parts: Path, begun: Path, 
     moved = {"base": tmp_path / "moved-base", "data.datasets.0.path": tmp_path / "moved-shards"}
     shutil.copytree(parts / "base", moved["base"])
     shutil.copytree(parts / "shards", moved["data.datasets.0.path"])
-    changes = {"out": out, "steps": 3, "save_every": 1, "log_every": 3, "keep_last": 2, "samples.count": 1,
+    drawn = {"samples.count": 1, "samples.split": "train", "samples.steps": 1}
+    changes = {"out": out, "steps": 3, "save_every": 1, "log_every": 3, "keep_last": 2, **drawn,
                "cache": tmp_path / "cache", "gradient_checkpointing": "true", "device": "cpu", **moved}
     code, said = run(begun, *(word for key, value in changes.items() for word in ("--set", f"{key}={value}")))
     assert code == 0, said

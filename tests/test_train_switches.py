@@ -41,6 +41,7 @@ def plain(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_a_compiled_training_has_the_plain_curve(
     parts: Path, plain: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

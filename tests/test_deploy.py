@@ -46,17 +46,17 @@ def test_a_slurm_job_that_runs_out_of_time_finishes_its_blocks_and_is_queued_aga
         assert sum("ray start --address=node1:20007" in line for line in job.log) == 1
 
 
-def test_a_slurm_job_may_be_a_training_on_its_ray(tmp_path: Path) -> None:
-    with slurm_job(tmp_path, "train", "c.yaml", "--set", "workers=2", CURATE_CODE="0") as job:
-        assert job.process.wait(timeout=20) == 0
-        assert "curate train c.yaml --set workers=2 --set ray_address=node1:20007 with 2 nodes" in job.log
-
-
 @pytest.mark.parametrize("code", ["0", "1"])
 def test_a_slurm_job_that_ends_by_itself_is_not_queued_again(code: str, tmp_path: Path) -> None:
     with slurm_job(tmp_path, "run.yaml", nodes=1, CURATE_CODE=code) as job:
         assert job.process.wait(timeout=20) == int(code)
         assert not any(line.startswith("scontrol") for line in job.log)
+
+
+def test_a_training_on_slurm_joins_the_ray_of_its_nodes(tmp_path: Path) -> None:
+    with slurm_job(tmp_path, "train", "c.yaml", "--set", "workers=2", CURATE_CODE="0") as job:
+        assert job.process.wait(timeout=30) == 0
+        assert "curate train c.yaml --set workers=2 --set ray_address=node1:20007 with 2 nodes" in job.log
 
 
 def test_a_slurm_job_waits_for_its_nodes_and_no_longer_than_it_may(tmp_path: Path) -> None:

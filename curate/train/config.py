@@ -123,7 +123,7 @@ class TrainConfig(StrictModel):
     @classmethod
     def _base_is_untrained(cls, base: str | DiffusersExpert) -> str | DiffusersExpert:
         if not isinstance(base, str) and base.uso is not None:
-            raise ValueError("a training begins without USO's released files: say uso: null beside the preset")
+            raise ValueError("say uso: null beside the preset; the training's own `uso` goes on from released files")
         return base
 
     @model_validator(mode="after")

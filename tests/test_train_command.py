@@ -47,6 +47,16 @@ def test_a_second_call_goes_on_where_the_first_stopped(parts: Path, tmp_path: Pa
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_second_call_goes_on_with_lora_layers_and_their_average(parts: Path, tmp_path: Path) -> None:
+    options = {"learn": "lora", "lora_rank": 4, "optimiser": {"lr": 0.01, "warmup": 1, "ema": 0.9}}
+    whole, halves = write(parts, tmp_path / "whole", **options), write(parts, tmp_path / "halves", **options)
+    assert run(whole)[0] == run(halves, "--set", "steps=2")[0] == run(halves)[0] == 0
+    for file in ("uso/dit_lora.safetensors", "lora/pytorch_lora_weights.safetensors"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "halves" / file).read_bytes()
+    held = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)
+    assert len(held["model"]) == len(held["ema"]["shadow"]) == len(held["optimizer"]["state"]) == 12 + 6
+
+
 def test_a_model_that_a_crash_kept_from_being_written_is_written_by_the_next_call(parts: Path, tmp_path: Path) -> None:
     path = write(parts, tmp_path / "c")
     assert run(path)[0] == 0
@@ -70,7 +80,9 @@ def test_lora_with_reward_writes_the_released_files(parts: Path, tmp_path: Path)
     path = write(parts, tmp_path / "l", learn="lora", lora_rank=4, reward=reward, reward_model=str(parts / "csd"))
     code, said = run(path)
     assert code == 0, said
-    assert "single_blocks.0.processor.qkv_lora.up.weight" in load_file(tmp_path / "l" / "uso" / "dit_lora.safetensors")
+    lora = load_file(tmp_path / "l" / "uso" / "dit_lora.safetensors")
+    assert lora["single_blocks.0.processor.qkv_lora.up.weight"].any()
+    assert {len(value) for name, value in lora.items() if ".down." in name} == {4}
     lines = MetricsLog(tmp_path / "l" / "metrics.jsonl").read()
     assert ["reward" in line for line in lines] == [False, False, True, True]
     assert not (tmp_path / "l" / "model").exists()

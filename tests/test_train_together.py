@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing
+from safetensors.torch import load_file
 
 from curate.config import load_yaml, parse
 from curate.errors import ConfigError
@@ -94,6 +95,19 @@ def test_members_with_pieces_of_the_weights_do_too_stopped_and_gone_on_with_by_a
     assert_same_model(alone, two)
     train(config_of(write(parts, two, **{**options, "steps": 5})))
     assert [line["step"] for line in MetricsLog(two / "metrics.jsonl").read() if "flow" in line] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_members_make_the_lora_of_one(parts: Path, tmp_path: Path) -> None:
+    """Three layers share an A: its gradient must travel once, with the sum of what the three say."""
+    options = {**COMMON, "learn": "lora", "lora_rank": 2, "reward_model": str(parts / "csd")}
+    train(config_of(write(parts, tmp_path / "one", **options)))
+    train_by_two(config_of(write(parts, tmp_path / "two", workers=2, **options)))
+    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "one"), rel=1e-4)
+    one, two = (load_file(tmp_path / name / "uso" / "dit_lora.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

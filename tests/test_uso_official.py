@@ -67,7 +67,7 @@ def build(seed: int = 0, *, kind: ProjectorKind = "hierarchical", depth: int = S
 
 
 def build_trained(seed: int = 0, *, rank: int = RANK, alpha: int | None = None) -> Pair:
-    """With a LoRA whose A and B are random, as after a training: an A of its own for each of q, k and v."""
+    """With a LoRA whose A and B are random, as after a training."""
     transformer, projector = build(seed)
     add_lora(transformer, rank=rank, alpha=alpha)
     with torch.no_grad():
@@ -75,6 +75,15 @@ def build_trained(seed: int = 0, *, rank: int = RANK, alpha: int | None = None) 
             if ".lora_" in name:
                 weight.normal_(std=0.3)
     return transformer, projector
+
+
+def untie(pair: Pair) -> Pair:
+    """An A of its own for each of q, k and v, as other trainers have them."""
+    torch.manual_seed(3)
+    for name, module in pair[0].named_modules():
+        if name.endswith(".lora_A.default"):
+            module.weight = nn.Parameter(torch.randn_like(module.weight) * 0.3)
+    return pair
 
 
 def build_base(seed: int = 0) -> Pair:
@@ -202,7 +211,7 @@ def test_bfloat16_files_are_cast_to_the_modules_and_the_two_files_may_lie_apart(
 
 
 def test_independent_a_of_q_k_v_are_written_exactly_at_three_times_the_rank(tmp_path: Path) -> None:
-    source = build_trained()
+    source = untie(build_trained())
     save_official(tmp_path, transformer=source[0], projector=source[1])
     written = safetensors.torch.load_file(tmp_path / LORA_FILE)
     assert {value.shape[0] for name, value in written.items() if ".down." in name} == {3 * RANK}
@@ -213,6 +222,38 @@ def test_independent_a_of_q_k_v_are_written_exactly_at_three_times_the_rank(tmp_
     assert relative_error(run(copy), run(source)) < 1e-5
     save_official(tmp_path / "again", transformer=copy[0], projector=copy[1])
     assert_equal(safetensors.torch.load_file(tmp_path / "again" / LORA_FILE), written)
+
+
+def test_a_trained_lora_is_written_at_its_own_rank(tmp_path: Path) -> None:
+    source = build_trained()
+    save_official(tmp_path, transformer=source[0], projector=source[1])
+    written = safetensors.torch.load_file(tmp_path / LORA_FILE)
+    assert {value.shape[0] for name, value in written.items() if ".down." in name} == {RANK}
+    copy = build_base()
+    load_official(tmp_path, transformer=copy[0], projector=copy[1])
+    assert_equal(snapshot(copy), snapshot(source))
+    assert torch.equal(run(copy), run(source))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_q_k_and_v_learn_one_a_whether_new_or_loaded(tmp_path: Path, loaded: bool) -> None:
+    """What reaches an optimiser, an average and a checkpoint is `named_parameters`: it must have each A once."""
+    pair = build_base()
+    if loaded:
+        load_official(write_official(tmp_path, *make_official()), transformer=pair[0], projector=pair[1])
+    else:
+        pair = build_trained()
+    learns = [name for name, weight in pair[0].named_parameters() if weight.requires_grad]
+    assert len(learns) == len(set(learns)) == DOUBLE * (4 + 8) + SINGLE * (2 + 4)
+    inputs, levels = make_inputs()
+    denoise(pair[0], **inputs, style_tokens=pair[1](levels)).square().mean().backward()
+    torch.optim.SGD([w for w in pair[0].parameters() if w.requires_grad], lr=0.1).step()
+    state = get_peft_model_state_dict(pair[0])
+    for block, names in (("transformer_blocks.1", ("to_q", "to_k", "to_v")),
+                         ("transformer_blocks.1", ("add_q_proj", "add_k_proj", "add_v_proj")),
+                         ("single_transformer_blocks.2", ("to_q", "to_k", "to_v"))):
+        first, *others = (state[f"{block}.attn.{name}.lora_A.weight"] for name in names)
+        assert all(torch.equal(first, other) for other in others)
 
 
 def test_alpha_is_folded_into_up(tmp_path: Path) -> None:
@@ -229,7 +270,7 @@ def test_alpha_is_folded_into_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("alpha", [None, 2])
 def test_diffusers_loads_what_save_peft_lora_writes(tmp_path: Path, alpha: int | None) -> None:
-    source = build_trained(alpha=alpha)
+    source = untie(build_trained(alpha=alpha)) if alpha else build_trained()
     save_peft_lora(tmp_path, transformer=source[0])
     assert [path.name for path in tmp_path.iterdir()] == ["pytorch_lora_weights.safetensors"]
     copy = build(0)[0]
@@ -246,9 +287,37 @@ def test_the_lora_sits_on_every_block_changes_nothing_at_first_and_alone_is_trai
     linears = [name for name, module in plain[0].named_modules() if isinstance(module, nn.Linear)]
     hit = [name for name in linears if re.fullmatch(lora_targets(), name)]
     assert len(hit) == DOUBLE * 8 + SINGLE * 4
-    trained = {name.partition(".lora_")[0] for name, weight in pair[0].named_parameters() if weight.requires_grad}
-    assert trained == set(hit)
+    named = list(pair[0].named_parameters(remove_duplicate=False))
+    assert {name.partition(".lora_")[0] for name, weight in named if weight.requires_grad} == set(hit)
     assert all(".lora_" in name for name, weight in pair[0].named_parameters() if weight.requires_grad)
+
+
+def test_at_full_size_the_file_has_the_names_and_shapes_of_the_released_one(tmp_path: Path) -> None:
+    """FLUX.1 dev without memory: 304 tensors of the LoRA, 18 of the projector, 239,075,328 numbers at rank 128."""
+    hidden, mlp, blocks = 3072, 4 * 3072, (19, 38)
+    sizes = {f"double_blocks.{i}.processor.{layer}{s}": (hidden, out)
+             for i in range(19) for s in (1, 2) for layer, out in (("qkv_lora", 3 * hidden), ("proj_lora", hidden))}
+    sizes |= {f"single_blocks.{i}.processor.qkv_lora": (hidden, 3 * hidden) for i in range(38)}
+    sizes |= {f"single_blocks.{i}.processor.proj_lora": (15360, hidden) for i in range(38)}
+    lora = {}
+    for prefix, (num_in, num_out) in sizes.items():
+        lora[f"{prefix}.down.weight"], lora[f"{prefix}.up.weight"] = torch.zeros(1, num_in), torch.zeros(num_out, 1)
+    assert len(lora) == 304
+    shapes = {"embedding_linear.0": (64, 729), "layer_norm": (1152,), "projection": (3072, 1152)}
+    styles = {f"feature_embedder.{level}_{layer}.{part}": torch.zeros(shape if part == "weight" else shape[:1])
+              for level in ("high", "mid", "low") for layer, shape in shapes.items() for part in ("weight", "bias")}
+    assert len(styles) == 18
+    write_official(tmp_path, lora, styles)
+    projector = StyleProjector()
+    with torch.device("meta"):
+        flux = FluxTransformer2DModel(guidance_embeds=True)
+        assert (len(flux.transformer_blocks), len(flux.single_transformer_blocks)) == blocks
+        assert flux.single_transformer_blocks[37].proj_out.in_features == hidden + mlp == 15360
+        load_official(tmp_path, transformer=flux, projector=projector)
+        flux.delete_adapters("default")
+        add_lora(flux, rank=128)
+    learns = sum(weight.numel() for weight in flux.parameters() if weight.requires_grad)
+    assert learns == 128 * sum(value.numel() for value in lora.values()) == 239_075_328
 
 
 # ---- refusals: the file and the names are told, the model stays as it was

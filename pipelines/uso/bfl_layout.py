@@ -6,10 +6,10 @@
               transformer_blocks.0.attn.{to_q,to_k,to_v}.lora_B.weight  (hidden, rank)  names them, scale folded in
 
 Both ways keep up @ down exactly. Reading copies the one `down` to q, k and v. Writing takes it back if the three A are
-equal; else it stacks them (up becomes block diagonal), which triples the file's rank: 128 becomes 384. The released
-loaders build all layers at one rank, that of the first `down` (bytedance/USO@b6784d7, uso/flux/util.py,
-`get_lora_rank`) or their argument `lora_rank`; so every layer of a file is padded with zeros to the largest. Padding
-gets no gradient: it stays zero in a training that goes on from such a file.
+equal, as those of our trainings are; else (a LoRA of another trainer) it stacks them (up becomes block diagonal), which
+triples the file's rank. The released loaders build all layers at one rank, that of the first `down`
+(bytedance/USO@b6784d7, uso/flux/util.py, `get_lora_rank`) or their argument `lora_rank`; so every layer of a file is
+padded with zeros to the largest. Padding gets no gradient: it stays zero in a training that goes on from such a file.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     FOLDER/dit_lora.safetensors    the LoRA under black-forest-labs' block names, q, k and v fused, no alpha
     FOLDER/projector.safetensors   the style projector, `feature_embedder.*`
 
-The format is that of bytedance-research/USO `uso_flux_v1.0` (code: bytedance/USO@b6784d7); ComfyUI reads it too. A
-trained LoRA has an A for each of q, k and v, so its file has three times its rank (see `pipelines.uso.bfl_layout`).
+The format is that of bytedance-research/USO `uso_flux_v1.0` (code: bytedance/USO@b6784d7); ComfyUI reads it too. It has
+one A for q, k and v together, and so have the LoRAs that `add_lora` makes.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def lora_targets() -> str:
 def add_lora(transformer: FluxTransformer2DModel, *, rank: int, alpha: int | None = None) -> None:
     """Put a trainable LoRA that changes nothing yet on `lora_targets`; `alpha` None means `rank`, i.e. scale 1.
 
-    A is normal with deviation 1/rank and B is zero, as in XLabs' and UNO's code that USO builds on. The transformer's
-    own weights are frozen. Raises ModelError if it has this adapter already.
+    A is normal with deviation 1/rank and B is zero, as in XLabs' and UNO's code that USO builds on. As there, q, k
+    and v of a stream have one A: the same `Parameter` in three layers, so that a file has the rank that was trained.
+    The transformer's own weights are frozen. Raises ModelError if it has this adapter already.
     """
     if ADAPTER in getattr(transformer, "peft_config", {}):
         raise ModelError(f"the transformer has a LoRA named {ADAPTER!r} already; call `delete_adapters` on it first")
@@ -57,6 +58,10 @@ def add_lora(transformer: FluxTransformer2DModel, *, rank: int, alpha: int | Non
         LoraConfig(r=rank, lora_alpha=scaled, init_lora_weights="gaussian", target_modules=lora_targets()),
         adapter_name=ADAPTER,
     )
+    for _, names in _groups(transformer):
+        first, *others = (transformer.get_submodule(f"{name}.lora_A.{ADAPTER}") for name in names)
+        for other in others:
+            other.weight = first.weight
 
 
 def load_official(

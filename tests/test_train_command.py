@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -16,7 +17,9 @@ from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
 from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
+from pipelines.uso.official import load_official
 from pipelines.uso.pipeline import UsoPipeline
+from tests import preset_parts
 from tests.tiny_uso import tiny_uso
 from tests.train_parts import make_parts, run, write
 
@@ -86,6 +89,35 @@ def test_lora_with_reward_writes_the_released_files(parts: Path, tmp_path: Path)
     lines = MetricsLog(tmp_path / "l" / "metrics.jsonl").read()
     assert ["reward" in line for line in lines] == [False, False, True, True]
     assert not (tmp_path / "l" / "model").exists()
+
+
+def flux_of(pipeline: UsoPipeline) -> FluxPipeline:
+    """diffusers' own pipeline around the same parts."""
+    parts = ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "transformer")
+    flux = FluxPipeline(**{name: pipeline.components[name] for name in parts})
+    flux.set_progress_bar_config(disable=True)
+    return flux
+
+
+def drawn(flux: FluxPipeline) -> torch.Tensor:
+    torch.manual_seed(1)
+    prompt = {"prompt_embeds": torch.randn(1, 6, 24), "pooled_prompt_embeds": torch.randn(1, 20)}
+    options = {"height": 64, "width": 64, "num_inference_steps": 2, "output_type": "pt"}
+    picture: torch.Tensor = flux(**prompt, **options, generator=torch.Generator().manual_seed(0)).images
+    return picture
+
+
+def test_the_lora_of_a_training_is_one_that_diffusers_loads(parts: Path, tmp_path: Path) -> None:
+    optimiser = {"lr": 0.05, "warmup": 1}
+    code, said = run(write(parts, tmp_path / "l", learn="lora", lora_rank=4, optimiser=optimiser))
+    assert code == 0, said
+    trained, plain = load_uso(str(parts / "base")), load_uso(str(parts / "base"))
+    load_official(tmp_path / "l" / "uso", transformer=trained.transformer, projector=trained.projector)
+    flux = flux_of(plain)
+    untrained = drawn(flux)
+    flux.load_lora_weights(str(tmp_path / "l" / "lora"))
+    ours = drawn(flux_of(trained))
+    assert torch.allclose(drawn(flux), ours, atol=1e-5) and not torch.allclose(untrained, ours, atol=1e-3)
 
 
 def test_generate_makes_a_picture_for_each_seed_from_base_and_released_files(parts: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from curate.files import write_json
 from curate.train.config import TrainConfig
 from curate.train.loading import learns_lora
 from pipelines.training.sharding import gathered
-from pipelines.uso.official import save_official
+from pipelines.uso.official import save_official, save_peft_lora
 from pipelines.uso.pipeline import UsoPipeline
 
 SETTINGS = ("positions", "style_encoding", "content_px", "size_px", "max_text_tokens", "shift")
@@ -19,7 +19,8 @@ _WRITTEN = "written.json"
 
 
 def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads: bool, ended: bool = False) -> None:
-    """What was learnt: a whole pipeline in `model/`, or where LoRA layers learn the two files that USO released.
+    """What was learnt: a whole pipeline in `model/`; or where LoRA layers learn the two files that USO released in
+    `uso/`, and in `lora/` the same LoRA for diffusers' `load_lora_weights`.
 
     Style alignment changes the projector alone: `projector/` is written each time, and the whole pipeline (35 GB at
     FLUX size) when the training has ended. Of several processes all call it, for weights may lie in pieces, and one
@@ -28,6 +29,7 @@ def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads:
     if learns_lora(config):
         if leads:
             save_official(out / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
+            save_peft_lora(out / "lora", transformer=pipeline.transformer)
         return
     if config.stage == "style_alignment":
         if leads and pipeline.projector is not None:

@@ -144,12 +144,16 @@ def generate(
     style: Annotated[list[Path] | None, typer.Option("--style", help="Style image; may be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="A picture for each; may be repeated.")] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Euler steps.")] = 25,
+    guidance: Annotated[float, typer.Option("--guidance", help="Where the model embeds one, as FLUX.1 dev.")] = 4.0,
+    size: Annotated[str | None, typer.Option(
+        "--size", metavar="WxH", help="In px; default: the model's own area in the first content's shape.")] = None,
 ) -> None:
-    """Make pictures with a USO model."""
+    """Make pictures with a USO model, on a GPU in bfloat16."""
     from curate.train.generating import generate as make
 
     references = {"content": content or [], "style": style or []}
-    for path in make(model, out, uso=uso, prompt=prompt, seeds=seed or [0], steps=steps, **references):
+    for path in make(model, out, uso=uso, prompt=prompt, seeds=seed or [0], steps=steps, guidance=guidance, size=size,
+                     **references):
         print(path)
 
 

@@ -14,15 +14,19 @@ from pathlib import Path
 import yaml
 
 from curate.config import apply_overrides, load_yaml
+from tests.bench_parts import fill_cache
 from tests.docs_blocks import ROOT, Block
 
 SMALL_RUN = ("engine.kind=local", "val_fraction=0.4", "sources.input.count=16", "sources.subjects.count=150")
 SMALL_TRAINING = ("steps=4", "batch=4", "save_every=4", "samples.count=2", "samples.steps=2", "optimiser.warmup=1")
+SMALL_BENCH = ("bench.subjects=3", "bench.parametric=1", "bench.sets=1", "resamples=100")
 SIZES = {
     "configs/quickstart.yaml": SMALL_RUN,
     "configs/train/compact_stage1.yaml": SMALL_TRAINING,
     "configs/train/compact_stage2.yaml": (*SMALL_TRAINING, "reward.start_step=2", "reward.batch=2",
                                           "reward.num_steps=2", "validation.count=4", "validation.pictures=2"),
+    "configs/bench/emoji.yaml": SMALL_BENCH,
+    "configs/bench/uso_compact.yaml": SMALL_BENCH,
 }
 """File -> values that make it small. The commands stay as they are shown."""
 SHORTER = {"count=60, size=256": "count=36, size=64"}
@@ -44,6 +48,7 @@ class PageRun:
         (folder / "curate" / "zoo" / "weights").symlink_to(weights)
         for name, overrides in SIZES.items():
             self.write(name, yaml.safe_dump(apply_overrides(load_yaml(folder / name)[0], overrides), sort_keys=False))
+        fill_cache(folder / "cache")
         self._make_program()
 
     def _make_program(self) -> None:
@@ -57,9 +62,10 @@ class PageRun:
 
     @property
     def environment(self) -> dict[str, str]:
-        """One thread, this folder's code, and make without its set-up."""
+        """One thread, this folder's code, toy emoji for emoji-bench instead of npm's, and make without its set-up."""
         return {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
                 "PATH": f"{self.folder / '.venv' / 'bin'}:{os.environ['PATH']}", "COLUMNS": "120",
+                "TRIPLET_CACHE": str(self.folder / "cache"),
                 "MAKEFLAGS": " -- STAMP=constraints.txt"}
 
     def write(self, name: str, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -21,7 +22,9 @@ from curate.bench.render import render_markdown
 from curate.bench.summary import summarise
 from curate.bench.systems import CopyStyle
 from curate.errors import BudgetError, ConfigError
+from pipelines.uso.official import add_lora, save_official
 from tests.bench_parts import dreambench_folder, fill_cache, item, save_picture, uso_folder
+from tests.tiny_uso import tiny_projector, tiny_transformer, tiny_uso
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "bench"
 COPIES = [{"name": "copy-content", "kind": "copy_content"}, {"name": "copy-style", "kind": "copy_style"}]
@@ -164,6 +167,34 @@ def test_ctrl_c_keeps_what_was_made_and_says_how_to_go_on(
     assert len(list((tmp_path / "out" / "copy-content").rglob("*.png"))) == 4
     assert run_bench(config) == 0
     assert "copy-content: 0 images to be made" in capsys.readouterr().err
+
+
+def test_a_uso_checkpoint_and_released_files_on_it_are_benched_side_by_side(tmp_path: Path, uso: Path) -> None:
+    base = tmp_path / "base"
+    tiny_uso().save_pretrained(base)
+    transformer, projector = tiny_transformer(), tiny_projector()
+    add_lora(transformer, rank=2)
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    save_official(tmp_path / "released", transformer=transformer, projector=projector)
+    checkpoint = {"model": str(base), "steps": 2}
+    released = {**checkpoint, "uso": {"model": str(tmp_path / "released")}}
+    systems = [{"name": "checkpoint", "kind": "pipeline", "expert": checkpoint},
+               {"name": "released", "kind": "pipeline", "expert": released}]
+    bench = {"kind": "uso_bench", "root": str(uso)}
+    metrics = [{"kind": "copy_paste"}, {"kind": "colour"}]
+    assert run_bench(write_config(tmp_path, bench=bench, systems=systems, metrics=metrics, combined=None)) == 0
+    rows = [read(tmp_path)["measured"][name]["combined"] for name in ("checkpoint", "released")]
+    assert [(row["made"], row["failed"]) for row in rows] == [(4, 0)] * 2
+    assert rows[0]["figures"] != rows[1]["figures"]
+    text = (tmp_path / "out" / "bench.md").read_text()
+    assert "| checkpoint | 4 |" in text and "| released | 4 |" in text
+    made = [[path.read_bytes() for path in sorted((tmp_path / "out" / name).rglob("*.png"))] for name in
+            ("checkpoint", "released")]
+    assert len(set(made[0])) == 4, "content or style does not reach the checkpoint"
+    assert not set(made[0]) & set(made[1])
 
 
 def test_a_dry_run_makes_nothing(tmp_path: Path, uso: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,7 @@ from pipelines.data.transforms import (
     to_model,
 )
 from tests.runs import make_units
+from tests.s3_server import s3_server
 
 SQUARE = (16, 16)
 
@@ -386,7 +387,7 @@ def test_a_shard_that_vanished_from_the_server(folder: Path, tmp_path: Path) -> 
 
 
 def test_reading_through_fsspec(folder: Path) -> None:
-    """s3:// goes this way: webdataset's opener has no handler for it."""
+    """Places that webdataset's opener has no handler for; s3:// below."""
     memory = fsspec.filesystem("memory")
     memory.put(str(folder), "/bucket/set", recursive=True)
     try:
@@ -397,6 +398,19 @@ def test_reading_through_fsspec(folder: Path) -> None:
         memory.rm("/bucket", recursive=True)
     with pytest.raises(SourceError, match=r"nosuch://x/dataset\.json: cannot be read: .*nosuch"):
         TripletStream(config_of("nosuch://x"), seed=1)
+
+
+def test_reading_from_a_bucket(folder: Path) -> None:
+    with s3_server() as bucket:
+        fsspec.filesystem("s3").put(str(folder), f"{bucket}/set", recursive=True)
+        remote = take(TripletStream(config_of(f"{bucket}/set"), seed=1), 30, 7)
+        with pytest.raises(SourceError, match=r"nowhere/dataset\.json: cannot be read"):
+            TripletStream(config_of(f"{bucket}/nowhere"), seed=1)
+        fsspec.filesystem("s3").rm(f"{bucket}/set/train-000003.tar")
+        with pytest.raises(SourceError, match=r"train-000003\.tar: cannot be read"):
+            take(TripletStream(config_of(f"{bucket}/set"), seed=1), 24)
+    local = take(TripletStream(config_of(folder), seed=1), 30, 7)
+    assert [(key, at) for key, _, at in remote] == [(key, at) for key, _, at in local]
 
 
 def test_no_path_runs_a_command(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 # A run on Slurm: one Ray node on each machine of the allocation, the command on the first.
 #
 #   sbatch --nodes=4 deploy/slurm.sh configs/quickstart.yaml --set output=/shared/runs/quickstart
+#   sbatch --nodes=4 deploy/slurm.sh train /shared/train.yaml --set workers=4     # a training; see docs/cluster.md
 #
 # * The code, its environment (VENV) and the output lie on a disk that all nodes share, or the output is a bucket.
 # * Ray starts on the first node with the driver (and its gate); the others join it. `--block` keeps srun's task alive,
 #   so a node that Slurm takes away is one that Ray loses: its blocks in flight are made again elsewhere.
 # * 120 s before the time limit Slurm sends SIGTERM to this script, which passes it to the driver: blocks in flight are
-#   finished, the exit code is 130 and the job is put into the queue again. The same command resumes.
+#   finished, the exit code is 130 and the job is put into the queue again. The same command resumes. A training just
+#   ends then: submit it again, and it goes on from its last checkpoint.
 # * It begins when all nodes have joined, or after START_LIMIT_S (300) with those that have.
 # * A port that depends on the job id keeps two jobs on one machine apart.
 #SBATCH --job-name=curate
@@ -22,7 +24,7 @@ set -euo pipefail
 
 VENV=${VENV:-.venv}
 START_LIMIT_S=${START_LIMIT_S:-300}
-(($# > 0)) || { echo "usage: sbatch deploy/slurm.sh CONFIG [--set KEY=VALUE ...]" >&2; exit 2; }
+(($# > 0)) || { echo "usage: sbatch deploy/slurm.sh [train] CONFIG [--set KEY=VALUE ...]" >&2; exit 2; }
 # shellcheck disable=SC1091  # a path of the user's
 source "$VENV/bin/activate"
 
@@ -54,8 +56,12 @@ if ((SLURM_JOB_NUM_NODES > 1)); then
     echo "$(alive_nodes) of $SLURM_JOB_NUM_NODES nodes have joined after $START_LIMIT_S s; beginning with those" >&2
 fi
 
-srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap \
-  curate run "$@" --address "$head_node:$port" &
+if [[ $1 == train ]]; then
+  command=("$@" --set "ray_address=$head_node:$port")
+else
+  command=(run "$@" --address "$head_node:$port")
+fi
+srun --nodes=1 --ntasks=1 --nodelist="$head_node" --overlap curate "${command[@]}" &
 driver=$!
 trap 'kill -TERM "$driver"' TERM
 code=0

@@ -53,6 +53,12 @@ def test_a_slurm_job_that_ends_by_itself_is_not_queued_again(code: str, tmp_path
         assert not any(line.startswith("scontrol") for line in job.log)
 
 
+def test_a_training_on_slurm_joins_the_ray_of_its_nodes(tmp_path: Path) -> None:
+    with slurm_job(tmp_path, "train", "c.yaml", "--set", "workers=2", CURATE_CODE="0") as job:
+        assert job.process.wait(timeout=30) == 0
+        assert "curate train c.yaml --set workers=2 --set ray_address=node1:20007 with 2 nodes" in job.log
+
+
 def test_a_slurm_job_waits_for_its_nodes_and_no_longer_than_it_may(tmp_path: Path) -> None:
     with slurm_job(tmp_path / "slow", "run.yaml", CURATE_CODE="0", RAY_DELAY_S="2") as job:
         assert job.process.wait(timeout=30) == 0
@@ -81,7 +87,8 @@ def test_the_rayjob_has_the_fields_of_its_schema_and_the_tested_ray() -> None:
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
 
 
-@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"'])
+@pytest.mark.parametrize("text", [rayjob()["spec"]["entrypoint"], 'curate run x --address "$head_node:$port"',
+                                  'curate train x --set "ray_address=$head_node:$port"'])
 def test_the_commands_exist(text: str) -> None:
     program, command, *rest = shlex.split(text)
     options = {word for word in rest if word.startswith("--")}

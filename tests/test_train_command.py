@@ -228,9 +228,29 @@ def test_style_alignment_writes_the_projector_at_each_save_and_the_pipeline_at_t
     assert (out / "best" / "projector" / "config.json").is_file() and not (out / "best" / "model").exists()
 
 
+def test_a_base_of_flux_and_siglip_is_put_together_with_a_new_projector(parts: Path, tmp_path: Path) -> None:
+    values = preset_parts.uso(tmp_path)
+    flux = FluxPipeline.from_pretrained(values["model"])
+    base = {"preset": "uso", **values, "uso": None}
+    options = {"base": base, "stage": "style_alignment", "seed": 3, "optimiser": {"lr": 1e-6, "warmup": 1}}
+    made = []
+    for name in ("one", "two"):
+        code, said = run(write(parts, tmp_path / name, **options))
+        assert code == 0, said
+        made.append(load_uso(str(tmp_path / name / "model")))
+    assert made[0].config.shift == "released" and made[0].config.max_text_tokens == 128
+    state = made[0].transformer.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in flux.transformer.state_dict().items())
+    one, two = (each.projector.state_dict() for each in made)
+    assert one["high_projection.weight"].std() > 0.01 and all(torch.equal(one[name], two[name]) for name in one)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"base": {"preset": "uso"}}, "say uso: null"),
+        ({"base": {"preset": "flux1-kontext", "uso": None, "model": "nowhere"}}, "nowhere"),
+        ({"base": {"preset": "usso"}}, "no preset 'usso'"),
         ({"stage": "alignment"}, "stage"),
         ({"step": 4}, "did you mean 'steps'"),
         ({"base": "nowhere/at/all"}, "nowhere/at/all"),
@@ -250,6 +270,10 @@ def test_the_full_size_configs_are_the_papers(name: str) -> None:
     values, lines = load_yaml(path)
     config = parse(TrainConfig, values, file=path, lines=lines)
     first = name.endswith("1")
+    if first:
+        assert not isinstance(config.base, str) and config.base.model == "black-forest-labs/FLUX.1-dev"
+        assert config.base.components.keys() == {"vision_encoder", "vision_processor", "projector"}
+        assert config.base.settings["shift"] == config.flow.shift
     assert config.batch * config.accumulate == (16 if first else 64)
     assert (config.steps, config.data.size_px) == ((23_000, 768) if first else (21_000, 1024))
     assert config.optimiser.lr == 8e-5 and config.reward is not None

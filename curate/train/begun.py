@@ -69,7 +69,7 @@ def remember(config: TrainConfig) -> None:
 
 def _identity(config: TrainConfig, contents: Mapping[str, str]) -> dict[str, Any]:
     """Dotted key -> value of all that decides what the training becomes."""
-    values = config.model_dump(mode="json", exclude=set(FREE))
+    values = config.model_dump(mode="json", exclude={*FREE, "base"})  # the base is among the contents
     if config.data.sharding == "shards":  # then the order of samples is a matter of how many readers there are
         values["workers"] = config.workers
     if config.reward is None:
@@ -79,7 +79,8 @@ def _identity(config: TrainConfig, contents: Mapping[str, str]) -> dict[str, Any
 
 def _contents(config: TrainConfig) -> dict[str, str]:
     """Hashes of what lies in the places that the config names."""
-    models = {"base": config.base}
+    base = config.base
+    models: dict[str, str] = {}
     if config.reward is not None:
         models["reward_model"] = config.reward_model
     if config.uso is not None:
@@ -88,7 +89,8 @@ def _contents(config: TrainConfig) -> dict[str, str]:
         f"data.datasets.{number}.path": dataset_digest(dataset.path, config.data.split)
         for number, dataset in enumerate(config.data.datasets)
     }
-    return {**{key: model_hash(model) for key, model in models.items()}, **datasets}
+    whole = model_hash(base) if isinstance(base, str) else digest(json.dumps(base.identity(), sort_keys=True))
+    return {"base": whole, **{key: model_hash(model) for key, model in models.items()}, **datasets}
 
 
 def _told(key: str, before: Mapping[str, Any], now: Mapping[str, Any], contents: Mapping[str, str]) -> str:

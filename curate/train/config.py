@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from curate.config import StrictModel
 from pipelines.data.config import DataConfig
+from pipelines.diffusers_expert import DiffusersExpert
 from pipelines.uso.flow import FlowConfig
 from pipelines.uso.pipeline import StyleEncoding
 from pipelines.uso.projector import ProjectorKind
 from pipelines.uso.reward import RewardConfig
 from pipelines.uso.training import Stage
+
+Base = Annotated[
+    Annotated[str, Tag("place")] | Annotated[DiffusersExpert, Tag("parts")],
+    Discriminator(lambda value: "place" if isinstance(value, str) else "parts"),
+]
+"""A pipeline that lies somewhere, or the parts that one is put together of, as an expert's config names them."""
 
 
 class OptimiserConfig(StrictModel):
@@ -62,8 +69,9 @@ class TrainConfig(StrictModel):
     """What is trained, on what, how, and where to. Relative paths are relative to where the command runs."""
 
     out: str
-    base: str
-    """A `UsoPipeline` folder, `zoo:NAME`, or a hub id."""
+    base: Base
+    """A `UsoPipeline` folder, `zoo:NAME`, or a hub id; or its parts: {preset: uso, uso: null} is FLUX.1 dev and SigLIP
+    from the hub with a new projector (see configs/experts/uso.yaml)."""
     stage: Stage
     projector: ProjectorKind | Literal["none"] | None = None
     """Another kind of style projector than the base has, untrained, or none; None: the base's own."""
@@ -110,6 +118,13 @@ class TrainConfig(StrictModel):
     """Cut weights, gradients and optimiser over the workers (FSDP) instead of copies for each: for `learn: full`."""
     ray_address: str | None = None
     """A running cluster, "auto" to find one; None starts Ray here."""
+
+    @field_validator("base")
+    @classmethod
+    def _base_is_untrained(cls, base: str | DiffusersExpert) -> str | DiffusersExpert:
+        if not isinstance(base, str) and base.uso is not None:
+            raise ValueError("say uso: null beside the preset; the training's own `uso` goes on from released files")
+        return base
 
     @model_validator(mode="after")
     def _styles_are_there(self) -> Self:

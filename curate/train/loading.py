@@ -14,6 +14,8 @@ from curate.models import resolve_model
 from curate.train.config import TrainConfig
 from filters.csd_reward import CsdReward
 from filters.csd_weights import load_csd
+from pipelines.diffusers_expert import DiffusersExpert
+from pipelines.editors.loading import load_pipeline
 from pipelines.uso.official import add_lora, load_official
 from pipelines.uso.pipeline import StyleEncoding, UsoPipeline
 from pipelines.uso.projector import ProjectorKind, StyleProjector
@@ -32,6 +34,14 @@ def load_uso(model: str, dtype: torch.dtype | dict[str, torch.dtype] = torch.flo
     return pipeline
 
 
+def assembled(base: DiffusersExpert, dtype: Literal["float32", "bfloat16"]) -> UsoPipeline:
+    """A `UsoPipeline` of the parts that an expert's config names, all in `dtype`; parts with `init` are new."""
+    pipeline = load_pipeline(base.model_copy(update={"dtype": dtype}), "cpu")
+    if not isinstance(pipeline, UsoPipeline):
+        raise ConfigError(f"{base.model} is a {type(pipeline).__name__}; say pipeline: UsoPipeline", key="base")
+    return pipeline
+
+
 def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     """The base, ready to train: what the stage trains requires gradients and is float32; LoRA layers are put on.
 
@@ -42,7 +52,11 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     learns = ["projector"] if config.stage != "disentanglement" and with_style else []
     learns += ["transformer"] if config.learn == "full" and config.stage != "style_alignment" else []
     frozen = getattr(torch, config.frozen_dtype)
-    pipeline = load_uso(config.base, {"default": frozen, **dict.fromkeys(learns, torch.float32)})
+    torch.manual_seed(config.seed)  # a new projector is the same in every process
+    if isinstance(config.base, str):
+        pipeline = load_uso(config.base, {"default": frozen, **dict.fromkeys(learns, torch.float32)})
+    else:
+        pipeline = assembled(config.base, config.frozen_dtype)
     change_style_path(pipeline, config.projector, config.style_encoding)
     _check_styles(pipeline, config)
     pipeline.to(device)

@@ -44,7 +44,7 @@ def test_everything_about_a_unit_is_said_and_it_comes_out_the_same(made: Path) -
     store = RunStore.open(made)
     unit = store.units()[5]  # not the first of its block: its place counts
     code, said = asked(str(made), unit.unit_id[:8], "--regenerate")
-    assert code == 0 and said.count("the same bytes") == 3
+    assert code == 0 and said.count("the same bytes") == 3 and "another one now" not in said
     for item in unit.inputs.values():
         assert item.sha256 in said and item.licence in said and item.attribution[:20] in said
     row = store.ledger().loc[unit.unit_id]
@@ -59,13 +59,28 @@ def test_everything_about_a_unit_is_said_and_it_comes_out_the_same(made: Path) -
 def test_changed_images_are_seen_when_made_again(made: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "run"))
     store = RunStore.open(copy)
-    store.update_info({**store.info, "config": {**store.info["config"], "seed": 5, "size": 48}})
-    code, said = asked(str(copy), "0", "--regenerate")
-    assert code == 1 and "other bytes" in said and "possible causes" in said
+    shifted = next(unit.unit_id for unit in store.units() if unit.layout == "shifted")
+    store.update_info({**store.info, "config": {**store.info["config"], "seed": 5}})  # draws another shift
+    code, said = asked(str(copy), shifted, "--regenerate")
+    assert code == 1 and "other bytes" in said and "possible causes" in said and "another one now" not in said
     values = RunStore.open(made).info["config"]
     values["experts"]["stylize"]["arguments"] = {"task": "destylize"}
     store.update_info({**store.info, "config": values})
-    assert "the stylize expert is another one now (zoo:restyle)" in asked(str(copy), "0", "--regenerate")[1]
+    said = asked(str(copy), "0", "--regenerate")[1]
+    assert 'the stylize expert is another one now (zoo:restyle; arguments: {"task": "stylize"} -> {"task": "destyl' in said
+    assert "destylize expert is another" not in said
+
+
+def test_an_expert_is_another_one_by_what_it_draws_not_by_its_name_or_licence(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "run"))
+    store = RunStore.open(copy)
+    moved = Path(shutil.copytree(ZOO / "restyle", tmp_path / "restyle"))
+    experts = store.info["config"]["experts"]
+    experts["stylize"]["licence"] = "MIT"
+    experts["destylize"]["model"] = str(moved)
+    store.update_info({**store.info, "config": {**store.info["config"], "experts": experts}})
+    code, said = asked(str(copy), "0", "--regenerate")
+    assert code == 0 and "another one now" not in said
 
 
 def test_a_source_that_changed_is_said(made: Path, tmp_path: Path) -> None:

@@ -138,6 +138,17 @@ def test_provenance_names_models_and_no_path(finished: Path) -> None:
     assert str(finished) not in json.dumps(provenance)
 
 
+def test_a_size_that_the_experts_cannot_draw_is_refused_when_planned(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    with pytest.raises(ConfigError, match=r"zoo:restyle draws 64 x 64 px only, and the run's pictures are 512 x 512 px "
+                                          r"\(size\): set size: 64"):
+        run(config, "size=512")
+    one = "experts.stylize={model: someone/editor, revision: '%s', width: 64, height: 32}" % ("0" * 40)
+    with pytest.raises(ConfigError, match="someone/editor draws 64 x 32 px only.*give the expert a size rule"):
+        run(config, one)
+    assert not (tmp_path / "run").exists()
+
+
 def test_dry_run_plans_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_config(small_config(tmp_path), (), dry_run=True, retry_failed=False) == 0
     assert "planned 12 units" in capsys.readouterr().err

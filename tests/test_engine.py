@@ -105,7 +105,7 @@ def test_a_raising_unit_is_a_row_and_its_mates_stay(tmp_path: Path, engine: Engi
     report = execute(store, steps, engine)
     assert failures(store) == {1: ("destylize", "RuntimeError: cannot draw unit 1"),
                                2: ("stylize", "RuntimeError: cannot draw other 2"),
-                               9: ("input", "stylized: cannot be read: no such file")}
+                               9: ("input", "stylized: unreadable: cannot be read: no such file")}
     expected = image_hashes(make_store(reference))
     assert image_hashes(store) == {i: expected[i] for i in range(12) if i not in (1, 2, 9)}
     rows = scores(store)

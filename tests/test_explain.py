@@ -22,7 +22,7 @@ from curate.trust.evidence import find_unit, gather
 from curate.trust.regenerate import Difference, Remaker, compare
 from tests.drawn_run import make_run
 from tests.drawn_run import seal_run as seal_drawn
-from tests.runs import png
+from tests.runs import make_units, png
 from tests.test_expert_loading import COMMIT, LATER, hub_cache
 from tests.test_run import run, small_config
 
@@ -129,8 +129,19 @@ def test_ids_are_found_by_beginning_or_number(made: Path) -> None:
     assert find_unit(store, "3") == find_unit(store, unit.unit_id) == find_unit(store, unit.unit_id[:6]) == unit
     with pytest.raises(ConfigError, match="no unit of the plan"):
         find_unit(store, "zzzz")
+    with pytest.raises(ConfigError, match="nor an input file with this in its name"):
+        find_unit(store, "holiday")
     with pytest.raises(ConfigError, match="at least 4 digits"):
         find_unit(store, "ab")
+
+
+def test_units_are_found_by_a_part_of_the_name_of_a_file(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run", {}, make_units(20), 4)
+    units = store.units()
+    assert find_unit(store, "target 3") == find_unit(store, "ARGET 3") == units[3]
+    assert find_unit(store, "plain 1") == units[1]  # a whole name goes before parts of others
+    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units have an input .*\n  {units[1].unit_id}  subject  /data/pl"):
+        find_unit(store, "lain 1")
 
 
 def test_pixels_are_compared_where_bytes_differ() -> None:

@@ -125,7 +125,9 @@ def test_bad_images_are_failed_rows_with_a_reason_and_the_rest_is_kept(tmp_path:
         run(config)
     units = index(tmp_path)
     assert dict(units["status"].value_counts()) == {"kept": 6, "failed": 3}
-    assert all(units.loc[units["status"] == "failed", "reason"] != "")
+    reasons = sorted(units.loc[units["status"] == "failed", "reason"])
+    assert [reason.partition(": ")[2].partition(": ")[0] for reason in reasons] == ["cut.jpg", "empty.png", "text.jpg"]
+    assert reasons[1] == "stylized: empty.png: empty: 0 bytes"
     assert verify(tmp_path / "run", deep=True) == []
     assert run(config, "failures.max_fraction=0.5") == 0
 

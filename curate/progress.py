@@ -123,6 +123,11 @@ class Progress:
         self._said_line = line
 
 
+def count(n: int, noun: str) -> str:
+    """``1 style``, ``1,200 styles``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """``0:07``, ``12:30``, ``3:05:00``, ``2d 04:10``."""
     minutes, s = divmod(round(seconds), 60)

@@ -33,6 +33,11 @@ class SourceItem:
     licence: str = ""
     attribution: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """What people call the file, without its folders: ``cat.png``, ``part-0.parquet#12``."""
+        return (self.uri or self.locator).rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:

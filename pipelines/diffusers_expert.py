@@ -12,6 +12,8 @@ set of references a call (Qwen-Image-Edit Plus, FLUX.2, IP-Adapters) say ``batch
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,7 +21,7 @@ from pydantic import Field, model_validator
 from curate.config import StageConfig
 from curate.errors import ModelError
 from curate.interfaces import Expert, ExpertRequest
-from curate.models import model_hash
+from curate.models import model_hash, resolve_model
 from pipelines.editors.options import (
     Component,
     ControlInput,
@@ -111,6 +113,19 @@ class DiffusersExpert(StageConfig):
         values["loras"] = [lora.identity() for lora in self.loras]
         values["uso"] = self.uso and self.uso.identity()
         return {**values, "model_hash": model_hash(self.model, self.revision)}
+
+    def draws_px(self) -> tuple[int, int] | None:
+        """(width, height) of every picture where it can draw no other size, as far as that is known without loading."""
+        if self.size is not None:
+            return None
+        if self.width and self.height:
+            return self.width, self.height
+        index = Path(resolve_model(self.model), "model_index.json")
+        if not index.is_file() or (self.pipeline or json.loads(index.read_text())["_class_name"]) != "RestylePipeline":
+            return None
+        from pipelines.compact.network import IMAGE_PX
+
+        return IMAGE_PX, IMAGE_PX
 
     def prompt_for(self, request: ExpertRequest) -> str:
         """What the pipeline gets as its prompt: the request's words in the template that fits it best."""

@@ -81,4 +81,5 @@ def fill(root: Path, n: int = 20, *, failed: Sequence[int] = (1,), folder: str =
 def seal_small(store: RunStore, rules: Sequence[RuleConfig] = RULES, **kwargs: Any) -> SealReport:
     """Seal with both scorers and several shards."""
     kwargs.setdefault("config", SealConfig(shard_samples=6))
-    return seal(store, rules=rules, scorers=(CSD, PHASH), **kwargs)
+    kwargs.setdefault("scorers", (CSD, PHASH))
+    return seal(store, rules=rules, **kwargs)

@@ -145,7 +145,7 @@ def test_the_command_line_on_a_running_ray_with_its_run_in_a_bucket(head: Any, b
     config, run = str(small_config(tmp_path, engine={"kind": "local"})), f"{bucket}/cli"
     told = curate("run", config, "--address", head.address, "--set", f"output={run}")
     assert "12 planned: kept 12, rejected 0, failed 0" in told
-    assert "2 shards in s3://" in told or "1 shards in s3://" in told
+    assert "2 shards in s3://" in told or "1 shard in s3://" in told
     assert "no faults" in curate("verify", run, "--deep")
     page = curate("report", run).strip().splitlines()[-1]
     assert page == f"{run}/report/index.html" and "<html" in as_path(page).read_text()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
 import pytest
+from PIL import Image
 
 from curate.config import ResourcesConfig
 from curate.engine import BlockReport, EngineConfig, EngineReport, ScoreStep, StopFlag, execute
@@ -104,13 +105,31 @@ def test_a_raising_unit_is_a_row_and_its_mates_stay(tmp_path: Path, engine: Engi
     report = execute(store, steps, engine)
     assert failures(store) == {1: ("destylize", "RuntimeError: cannot draw unit 1"),
                                2: ("stylize", "RuntimeError: cannot draw other 2"),
-                               9: ("input", "stylized: cannot be read: no such file")}
+                               9: ("input", "stylized: unreadable: cannot be read: no such file")}
     expected = image_hashes(make_store(reference))
     assert image_hashes(store) == {i: expected[i] for i in range(12) if i not in (1, 2, 9)}
     rows = scores(store)
     assert rows.pop(3)["error"] == "ValueError: no opinion"
     assert rows == {i: row for i, row in scores(make_store(reference)).items() if i not in (1, 2, 3, 9)}
     assert (report.made, report.failed) == (9, 3)
+
+
+class Small(BlendExpert):
+    """Draws the first picture of a block at half the size."""
+
+    def _make(self, requests: Sequence[ExpertRequest]) -> list[Image.Image]:
+        return [image if i % 4 else image.resize((8, 8)) for i, image in enumerate(super()._make(requests))]
+
+
+def test_a_picture_of_another_size_is_a_failed_unit_that_says_what_to_do(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "run", 4)
+    execute(store, make_steps(Small()), EngineConfig(kind="local"))
+    ledger = store.ledger().sort_index()
+    first = store.units()[0].unit_id
+    assert ledger.drop(first)["status"].eq("made").all()
+    row = ledger.loc[first]
+    assert (row["status"], row["stage"]) == ("failed", "destylize")
+    assert row["reason"].startswith("blend drew 8 x 8 px where the run's pictures are 16 x 16 px (size): set the run's")
 
 
 def test_what_a_scorer_says_of_a_unit_stands_beside_its_numbers(tmp_path: Path, engine: EngineConfig, reference: Path,

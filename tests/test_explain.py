@@ -22,7 +22,7 @@ from curate.trust.evidence import find_unit, gather
 from curate.trust.regenerate import Difference, Remaker, compare
 from tests.drawn_run import make_run
 from tests.drawn_run import seal_run as seal_drawn
-from tests.runs import png
+from tests.runs import make_units, png
 from tests.test_expert_loading import COMMIT, LATER, hub_cache
 from tests.test_run import run, small_config
 
@@ -44,7 +44,7 @@ def test_everything_about_a_unit_is_said_and_it_comes_out_the_same(made: Path) -
     store = RunStore.open(made)
     unit = store.units()[5]  # not the first of its block: its place counts
     code, said = asked(str(made), unit.unit_id[:8], "--regenerate")
-    assert code == 0 and said.count("the same bytes") == 3
+    assert code == 0 and said.count("the same bytes") == 3 and "another one now" not in said
     for item in unit.inputs.values():
         assert item.sha256 in said and item.licence in said and item.attribution[:20] in said
     row = store.ledger().loc[unit.unit_id]
@@ -59,13 +59,28 @@ def test_everything_about_a_unit_is_said_and_it_comes_out_the_same(made: Path) -
 def test_changed_images_are_seen_when_made_again(made: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(made, tmp_path / "run"))
     store = RunStore.open(copy)
-    store.update_info({**store.info, "config": {**store.info["config"], "seed": 5, "size": 48}})
-    code, said = asked(str(copy), "0", "--regenerate")
-    assert code == 1 and "other bytes" in said and "possible causes" in said
+    shifted = next(unit.unit_id for unit in store.units() if unit.layout == "shifted")
+    store.update_info({**store.info, "config": {**store.info["config"], "seed": 5}})  # draws another shift
+    code, said = asked(str(copy), shifted, "--regenerate")
+    assert code == 1 and "other bytes" in said and "possible causes" in said and "another one now" not in said
     values = RunStore.open(made).info["config"]
     values["experts"]["stylize"]["arguments"] = {"task": "destylize"}
     store.update_info({**store.info, "config": values})
-    assert "the stylize expert is another one now (zoo:restyle)" in asked(str(copy), "0", "--regenerate")[1]
+    said = asked(str(copy), "0", "--regenerate")[1]
+    assert 'the stylize expert is another one now (zoo:restyle; arguments: {"task": "stylize"} -> {"task": "destyl' in said
+    assert "destylize expert is another" not in said
+
+
+def test_an_expert_is_another_one_by_what_it_draws_not_by_its_name_or_licence(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "run"))
+    store = RunStore.open(copy)
+    moved = Path(shutil.copytree(ZOO / "restyle", tmp_path / "restyle"))
+    experts = store.info["config"]["experts"]
+    experts["stylize"]["licence"] = "MIT"
+    experts["destylize"]["model"] = str(moved)
+    store.update_info({**store.info, "config": {**store.info["config"], "experts": experts}})
+    code, said = asked(str(copy), "0", "--regenerate")
+    assert code == 0 and "another one now" not in said
 
 
 def test_a_source_that_changed_is_said(made: Path, tmp_path: Path) -> None:
@@ -114,8 +129,19 @@ def test_ids_are_found_by_beginning_or_number(made: Path) -> None:
     assert find_unit(store, "3") == find_unit(store, unit.unit_id) == find_unit(store, unit.unit_id[:6]) == unit
     with pytest.raises(ConfigError, match="no unit of the plan"):
         find_unit(store, "zzzz")
+    with pytest.raises(ConfigError, match="nor an input file with this in its name"):
+        find_unit(store, "holiday")
     with pytest.raises(ConfigError, match="at least 4 digits"):
         find_unit(store, "ab")
+
+
+def test_units_are_found_by_a_part_of_the_name_of_a_file(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run", {}, make_units(20), 4)
+    units = store.units()
+    assert find_unit(store, "target 3") == find_unit(store, "ARGET 3") == units[3]
+    assert find_unit(store, "plain 1") == units[1]  # a whole name goes before parts of others
+    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units have an input .*\n  {units[1].unit_id}  subject  /data/pl"):
+        find_unit(store, "lain 1")
 
 
 def test_pixels_are_compared_where_bytes_differ() -> None:

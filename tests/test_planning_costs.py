@@ -174,7 +174,7 @@ def test_the_forecast_scales_with_the_cluster_and_prices_it(piloted: Path, capsy
         return float(text.split(line + ": ")[1].split(" ")[0])
 
     assert number("Cost per 1,000 kept") == pytest.approx(2 * number("GPU-hours per 1,000 kept"), rel=0.02)
-    plan_config(piloted, ("seed=0", "size=32"), None)
+    plan_config(piloted, ("seed=0", "fit=crop"), None)
     said = capsys.readouterr()
     assert "is of another config" in said.err and "yield and cost: unknown" in said.out
 
@@ -196,7 +196,7 @@ def test_a_run_is_not_placed_by_the_pilot_of_another_config(piloted: Path) -> No
         return run_config(piloted, (f"cluster.pilot={pilot}", *overrides), dry_run=True, retry_failed=False)
 
     assert run() == 0
-    for other in ("size=32", "experts.stylize.steps=3", "rules=[]"):
+    for other in ("fit=crop", "experts.stylize.steps=3", "rules=[]"):
         with pytest.raises(ConfigError, match=r"cluster\.pilot: \S+pilot\.json is of another config .*--pilot N"):
             run(other)
 

@@ -125,7 +125,9 @@ def test_bad_images_are_failed_rows_with_a_reason_and_the_rest_is_kept(tmp_path:
         run(config)
     units = index(tmp_path)
     assert dict(units["status"].value_counts()) == {"kept": 6, "failed": 3}
-    assert all(units.loc[units["status"] == "failed", "reason"] != "")
+    reasons = sorted(units.loc[units["status"] == "failed", "reason"])
+    assert [reason.partition(": ")[2].partition(": ")[0] for reason in reasons] == ["cut.jpg", "empty.png", "text.jpg"]
+    assert reasons[1] == "stylized: empty.png: empty: 0 bytes"
     assert verify(tmp_path / "run", deep=True) == []
     assert run(config, "failures.max_fraction=0.5") == 0
 
@@ -136,6 +138,17 @@ def test_provenance_names_models_and_no_path(finished: Path) -> None:
     assert set(provenance["experts"]) == {"stylize", "destylize"}
     assert provenance["experts"]["stylize"]["model_hash"]
     assert str(finished) not in json.dumps(provenance)
+
+
+def test_a_size_that_the_experts_cannot_draw_is_refused_when_planned(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    with pytest.raises(ConfigError, match=r"zoo:restyle draws 64 x 64 px only, and the run's pictures are 512 x 512 px "
+                                          r"\(size\): set size: 64"):
+        run(config, "size=512")
+    one = "experts.stylize={model: someone/editor, revision: '%s', width: 64, height: 32}" % ("0" * 40)
+    with pytest.raises(ConfigError, match="someone/editor draws 64 x 32 px only.*give the expert a size rule"):
+        run(config, one)
+    assert not (tmp_path / "run").exists()
 
 
 def test_dry_run_plans_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_order_and_choice_do_not_depend_on_names(tmp_path: Path) -> None:
 def test_equal_bytes_are_one_item_and_counted(tmp_path: Path) -> None:
     fill(tmp_path, {"a.png": picture(1), "b.png": picture(1), "b.txt": "a red square", "c.png": picture(2)})
     items, report = FolderSource(path=str(tmp_path), sidecar="txt").scan()
-    assert (report.found, report.duplicates, len(items)) == (3, 1, 2)
+    assert (report.found, report.duplicates, len(items)) == (3, 1, 2) and report.left_out == ("a.png (as b.png)",)
     assert "a red square" in {item.caption for item in items}, "the copy with a caption is the one that stays"
 
 

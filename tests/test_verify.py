@@ -15,7 +15,7 @@ import pytest
 
 from curate.seal import verify
 from curate.store import RunStore
-from tests.runs import CSD, fill, make_units, seal_small
+from tests.runs import CSD, fill, make_units, make_work, png, seal_small
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,19 @@ def test_candidate_segments(run: Path) -> None:
     assert f"{first.name}: is missing, but" in text and f"{second.name}: ends before the images of unit" in text
     assert third.name not in text
     assert f"{third.name}: the content image of unit" in said(run, deep=True)
+
+
+def test_images_of_another_size_than_the_run_says(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run", {"config": {"size": 16}}, make_units(4), 4)
+    work = make_work(store.blocks()[0])
+    odd = store.units()[2].unit_id
+    work.images[odd]["stylized"] = png("large", px=32)
+    store.commit_candidates(work)
+    seal_small(store, rules=(), scorers=())
+    assert said(store.root) == ""
+    text = said(store.root, deep=True)
+    assert text.endswith(f"unit {odd}: content 16 x 16 px, style 16 x 16 px, stylized 32 x 32 px, where the run's size "
+                         "is 16 x 16 px") and len(text.splitlines()) == 1
 
 
 def test_partial_segments(run: Path) -> None:

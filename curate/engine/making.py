@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from curate.engine.batches import Batch, Refusal
 from curate.engine.captioning import CaptionerConfig
@@ -13,6 +13,9 @@ from curate.images import decode, encode
 from curate.interfaces import ExpertConfig, ExpertRequest, Resources
 from curate.records import ExpertCall, Failure, InputRole, Unit, Work, captioned
 from curate.seeds import seed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,36 @@ class ExpertStep:
         return resources_of(self.expert)
 
     def open(self) -> Apply:
-        """Load the expert."""
+        """Load the expert. A picture of another size than the unit's others is a failed unit."""
         batch = Batch(self.expert.load(device_of(self.resources)))
 
         def make(work: Work) -> Work:
             live = {unit.unit_id for unit in live_units(work)}
             units = work.block.units
-            made = batch.run([self.request(unit, work) if unit.unit_id in live else None for unit in units])
-            for unit, image in zip(units, made, strict=True):
-                if isinstance(image, Refusal):
-                    work.failures[unit.unit_id] = Failure(self.name, image.reason)
-                elif image is not None:
+            requests = [self.request(unit, work) if unit.unit_id in live else None for unit in units]
+            for unit, request, image in zip(units, requests, batch.run(requests), strict=True):
+                if image is None or request is None:
+                    continue
+                reason = image.reason if isinstance(image, Refusal) else self.other_size(image, request)
+                if isinstance(image, Refusal) or reason:
+                    work.failures[unit.unit_id] = Failure(self.name, reason)
+                else:
                     work.images[unit.unit_id][self.call.makes] = encode(image)
             return work
 
         return make
+
+    def other_size(self, image: Image, request: ExpertRequest) -> str:
+        """Why the picture cannot stand beside those that the expert was given, which have the run's size; "" = it can.
+
+        Nothing is resized here: how a model's own sizes are met is the expert's business (``SizeRule``).
+        """
+        given = request.style if request.content is None else request.content
+        if given is None or image.size == given.size:
+            return ""
+        named = getattr(self.expert, "model", self.expert.kind)
+        return (f"{named} drew {_px(image)} where the run's pictures are {_px(given)} (size): set the run's size to what "
+                f"the {self.name} expert draws, or give the expert a size rule, as size: {{multiple_of: 16}}")
 
     def request(self, unit: Unit, work: Work) -> ExpertRequest:
         """What the expert is asked for this unit."""
@@ -67,6 +85,10 @@ class ExpertStep:
             prompt="" if self.call.prompt is None else str(getattr(words, self.call.prompt)),
             layout=unit.layout,
             seed=seed(self.run_seed, unit.unit_id, self.call.makes))
+
+
+def _px(image: Image) -> str:
+    return f"{image.width} x {image.height} px"
 
 
 def provenance_of(expert: ExpertConfig | CaptionerConfig) -> dict[str, object]:

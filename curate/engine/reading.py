@@ -24,7 +24,8 @@ class Readable(Protocol):
 class ReadInputs:
     """Puts each input role of a unit into its images, as a PNG of ``size`` x ``size`` px.
 
-    A unit whose input cannot be read, is no image, or has changed since the plan fails alone, at stage ``input``.
+    A unit whose input cannot be read, is no image, or has changed since the plan fails alone, at stage ``input``, with
+    a reason that names the file (not its folder: that stays in the plan).
     """
 
     sources: Mapping[str, Readable]
@@ -45,12 +46,12 @@ class ReadInputs:
                 try:
                     work.images[unit.unit_id][role] = self._read(item)
                 except UnitError as error:
-                    work.failures[unit.unit_id] = Failure(self.name, f"{role}: {error}")
+                    work.failures[unit.unit_id] = Failure(self.name, f"{role}: {item.file_name}: {error}")
                     break
         return work
 
     def _read(self, item: SourceItem) -> bytes:
         data = self.sources[item.source].read(item.locator)
         if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise ImageError(f"{item.uri}: has changed since the plan was made (its sha256 is another)")
+            raise ImageError("has changed since the plan was made (its sha256 is another)")
         return encode(fit(decode(data), self.size, self.fit))

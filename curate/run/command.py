@@ -13,7 +13,7 @@ from curate.dataset.ids import read_ids
 from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
 from curate.files import append_line, as_path
-from curate.progress import Progress
+from curate.progress import Progress, count
 from curate.report import TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.crowding import crowded
@@ -23,9 +23,12 @@ from curate.run.placement import load_placed
 from curate.run.planning import Plan, make_plan, open_run
 from curate.run.stages import make_stages, score_tables
 from curate.seal import SealReport, seal
+from curate.sources import ScanReport
 from curate.store import RunStore
 
 INTERRUPTED = 130
+MAX_FAILURES = 10
+"""Reasons of failed units that are printed: each names a file, so there may be as many as units."""
 
 
 def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, retry_failed: bool) -> int:
@@ -139,10 +142,16 @@ def check_budget(sealed: SealReport, config: RunConfig, *, enough: bool = False)
 
 def describe(plan: Plan) -> str:
     """One line about the plan."""
-    sources = ", ".join(f"{name} {scan.found} images"
-                        + (f" ({scan.duplicates} duplicates left out)" if scan.duplicates else "")
+    sources = ", ".join(f"{name} {count(scan.found, 'image')}"
+                        + (f" ({_left_out(scan)})" if scan.duplicates else "")
                         for name, scan in plan.scans.items())
-    return f"planned {len(plan.units)} units of {plan.units.num_styles} styles from {sources}"
+    return f"planned {count(len(plan.units), 'unit')} of {count(plan.units.num_styles, 'style')} from {sources}"
+
+
+def _left_out(scan: ScanReport) -> str:
+    more = scan.duplicates - len(scan.left_out)
+    named = ", ".join(scan.left_out) + (f" and {more} more" if more else "")
+    return f"{count(scan.duplicates, 'duplicate')} left out: {named}"
 
 
 def summary(sealed: SealReport) -> str:
@@ -150,8 +159,13 @@ def summary(sealed: SealReport) -> str:
     counts = [f"kept {sealed.kept}", f"rejected {sum(sealed.rejected.values())}",
               f"failed {sum(sealed.failed.values())}",
               *([f"pending {sealed.pending} (`curate run` makes or scores them)"] if sealed.pending else [])]
-    reasons = "".join(f"\n  {n:6d}  {reason}" for reason, n in [*sealed.rejected.items(), *sealed.failed.items()])
-    return f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{len(sealed.shards)} shards in {sealed.folder}"
+    told = [*sealed.rejected.items(), *list(sealed.failed.items())[:MAX_FAILURES]]
+    reasons = "".join(f"\n  {n:6d}  {reason}" for reason, n in told)
+    if len(sealed.failed) > MAX_FAILURES:
+        rest = sum(list(sealed.failed.values())[MAX_FAILURES:])
+        reasons += f"\n  {rest:6d}  failed for {len(sealed.failed) - MAX_FAILURES} other reasons: `curate stats`"
+    return (f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{count(len(sealed.shards), 'shard')} in "
+            f"{sealed.folder}")
 
 
 def say(text: str) -> None:

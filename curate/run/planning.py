@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from curate import __version__, seeds
 from curate.config import StageConfig
 from curate.engine import provenance_of
+from curate.errors import ConfigError
 from curate.files import as_path
 from curate.models import pinned
-from curate.planning import build_units
+from curate.planning import build_units, calls
 from curate.run.config import RunConfig
 from curate.sources import ScanReport
 from curate.store import RunStore
@@ -35,8 +36,10 @@ class Plan:
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Scan the sources and plan the units; reads images and hashes model files, loads no model."""
+    """Scan the sources and plan the units; reads images and hashes model files, loads no model. ConfigError where the
+    experts cannot draw at the run's size."""
     config = with_commits(config)
+    check_sizes(config)
     scans = {name: source.scan(name) for name, source in config.sources.items()}
     units = build_units(
         config.recipe, items={name: scan.items for name, scan in scans.items()},
@@ -44,6 +47,21 @@ def make_plan(config: RunConfig) -> Plan:
         seed=config.seed, size=config.size, val_fraction=config.val_fraction, fit=config.fit, limit=config.limit,
         captioner=config.captioner.identity() if config.captioner else None)
     return Plan(config, units, {name: scan.report for name, scan in scans.items()})
+
+
+def check_sizes(config: RunConfig) -> None:
+    """ConfigError where an expert of the recipe can draw one size only (its ``draws_px``) and the run has another."""
+    for verb in sorted({call.verb for call in calls(config.recipe)} & config.experts.keys()):
+        expert = config.experts[verb]
+        draws_px = getattr(expert, "draws_px", None)
+        only = draws_px() if draws_px else None
+        if only and only != (config.size, config.size):
+            width, height = only
+            named = getattr(expert, "model", expert.kind)
+            way = f"set size: {width}, or take an expert that draws at {config.size}" if width == height else \
+                "the triplets of a run are square, so give the expert a size rule instead of width and height"
+            raise ConfigError(f"{named} draws {width} x {height} px only, and the run's pictures are {config.size} x "
+                              f"{config.size} px (size): {way}", key=f"experts.{verb}")
 
 
 def with_commits(config: RunConfig) -> RunConfig:

@@ -27,6 +27,8 @@ STATUSES = ("kept", "rejected", "failed", "pending")
 RULES, SELECTION, DUPLICATES, SPLIT = "rules", "selection", "near_duplicates", "split"
 """Stages of a rejection, as they stand in the index."""
 TWIN = "near duplicate of "
+MAX_REASONS = 100
+"""That the totals tell apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,12 @@ def check_columns(facts: Facts, rules: Sequence[RuleConfig], duplicates: NearDup
 
 
 def count_by(counts: Mapping[Verdict, int], status: str) -> dict[str, int]:
-    """Units of a status by reason, most first; failures with their stage."""
+    """Units of a status by reason, most first; failures with their stage, and those beyond ``MAX_REASONS`` together:
+    each may name a file."""
     found: Counter[str] = Counter()
     for verdict, n in counts.items():
         if verdict.status == status:
             found[f"{verdict.stage}: {verdict.reason}" if status == "failed" else verdict.reason] += n
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(n for _, n in ordered[MAX_REASONS:])
+    return dict(ordered[:MAX_REASONS]) | ({"(other reasons)": rest} if rest else {})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from PIL import Image
 
 from curate.errors import StoreError
 from curate.files import list_files
-from curate.interfaces import ROLES
+from curate.interfaces import ROLES, Role
 from curate.keys import ID_BYTES, KeyIndex, id_bytes
 from curate.records import SUBJECT
 from curate.seal.fault import Fault
@@ -24,8 +26,9 @@ from curate.store.tables import open_parquet, read_table
 from curate.store.tars import Extent, read_extents
 
 
-def verify_segments(paths: RunPaths, *, deep: bool) -> list[Fault]:
-    """All committed rows: readable, their tars there and long enough, scores only of units that were made."""
+def verify_segments(paths: RunPaths, *, deep: bool, size_px: int | None = None) -> list[Fault]:
+    """All committed rows: readable, their tars there and long enough, scores only of units that were made; ``deep``:
+    images as they were committed, and all of ``size_px`` x ``size_px`` (None = not known)."""
     faults: list[Fault] = []
     made = [np.zeros((0, ID_BYTES), dtype=np.uint8)]
     for name, table in _pieces(paths.ledger, faults, ""):
@@ -36,7 +39,8 @@ def verify_segments(paths: RunPaths, *, deep: bool) -> list[Fault]:
             for row in rows.to_pylist():
                 blocks.setdefault(row["block_id"], []).append(row)
             for block_id in sorted(set(table.column("block_id").to_pylist())):
-                faults += _check_tar(paths.candidate_tar(block_id), blocks.get(block_id, []), deep=deep)
+                faults += _check_tar(paths.candidate_tar(block_id), blocks.get(block_id, []), deep=deep,
+                                     size_px=size_px)
         except (StoreError, KeyError, TypeError) as error:
             faults.append(Fault(name, f"cannot be used: {error}"))
     index = KeyIndex(np.concatenate(made))
@@ -61,7 +65,7 @@ def _pieces(folder: Path, faults: list[Fault], within: str) -> Iterator[tuple[st
             faults.append(Fault(f"{within}{name}", f"cannot be used: {error}"))
 
 
-def _check_tar(tar: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> list[Fault]:
+def _check_tar(tar: Path, rows: Sequence[dict[str, Any]], *, deep: bool, size_px: int | None) -> list[Fault]:
     if not tar.is_file():
         return [Fault(tar.name, "is missing, but its rows are committed; `curate run` makes its units again")]
     size = tar.stat().st_size
@@ -71,10 +75,25 @@ def _check_tar(tar: Path, rows: Sequence[dict[str, Any]], *, deep: bool) -> list
         if any(extent.offset + extent.size > size for extent in extents):
             return [Fault(tar.name, f"ends before the images of unit {row['unit_id']}; delete it, then run again")]
         if deep:
-            for role, data in zip(ROLES, read_extents(tar, extents), strict=True):
-                if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]:
-                    faults.append(Fault(tar.name, f"the {role} image of unit {row['unit_id']} has been changed"))
+            images = dict(zip(ROLES, read_extents(tar, extents), strict=True))
+            changed = [role for role, data in images.items()
+                       if hashlib.sha256(data).hexdigest() != row[f"{role}_sha256"]]
+            faults += [Fault(tar.name, f"the {role} image of unit {row['unit_id']} has been changed")
+                       for role in changed]
+            if size_px is not None and not changed:
+                faults += _check_sizes(tar, row["unit_id"], images, size_px)
     return faults
+
+
+def _check_sizes(tar: Path, unit_id: str, images: Mapping[Role, bytes], size_px: int) -> list[Fault]:
+    try:
+        sizes = {role: Image.open(io.BytesIO(data)).size for role, data in images.items()}
+    except OSError as error:
+        return [Fault(tar.name, f"an image of unit {unit_id} does not decode: {error}")]
+    if all(size == (size_px, size_px) for size in sizes.values()):
+        return []
+    said = ", ".join(f"{role} {width} x {height} px" for role, (width, height) in sizes.items())
+    return [Fault(tar.name, f"unit {unit_id}: {said}, where the run's size is {size_px} x {size_px} px")]
 
 
 def verify_statuses(store: RunStore) -> list[Fault]:

@@ -19,7 +19,8 @@ def verify(run: Path, *, deep: bool = False) -> list[Fault]:
 
     Checked of a sealed folder: files, sizes, sha256; every kept unit once over all tars, its members whole and
     decodable; index, totals and shards agree. Of a run directory also: the index against the plan and the ledger, and
-    every segment of candidates and scores. ``deep`` hashes all candidate images too. Changes nothing.
+    every segment of candidates and scores. ``deep`` hashes all candidate images too and holds their
+    sizes against the run's. Changes nothing.
     """
     paths = RunPaths(run)
     if not paths.run_json.exists():
@@ -31,7 +32,7 @@ def verify(run: Path, *, deep: bool = False) -> list[Fault]:
         store.plan.check()
     except CurateError as error:
         return [Fault("run", str(error))]
-    faults = verify_segments(paths, deep=deep)
+    faults = verify_segments(paths, deep=deep, size_px=store.info.get("config", {}).get("size"))
     if paths.shards.exists():
         faults += verify_folder(paths.shards)
         if not faults:  # with damaged segments or shards a comparison would only repeat the damage

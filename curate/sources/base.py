@@ -17,11 +17,17 @@ from curate.keys import Ints
 from curate.records import SourceItem
 
 
+NAMED = 3
+"""Files that a message names; more are counted."""
+
+
 class ScanReport(NamedTuple):
     """``found`` entries, of which ``duplicates`` had the bytes of another one and were left out."""
 
     found: int
     duplicates: int
+    left_out: tuple[str, ...] = ()
+    """Names of the first ``NAMED`` duplicates, each with the file that stands for it."""
 
 
 class Scan(NamedTuple):
@@ -43,7 +49,8 @@ class Source(StrictModel, ABC):
         """
         found = ItemColumns.of(dataclasses.replace(item, source=name) for item in self._entries())
         items = found.take(_different(found))
-        return Scan(items, ScanReport(found=len(found), duplicates=len(found) - len(items)))
+        return Scan(items, ScanReport(found=len(found), duplicates=len(found) - len(items),
+                                      left_out=_left_out(found, items)))
 
     def read(self, locator: str) -> bytes:
         """The bytes of one item, whose sha256 the scan recorded. ImageError where they cannot be had."""
@@ -86,6 +93,17 @@ def _different(items: ItemColumns) -> Ints:
         sums = [one[place].sha256 for place in ranked]
         dropped += [int(run[0]) + i for i in range(1, len(ranked)) if sums[i] == sums[i - 1]]
     return np.delete(order, dropped)
+
+
+def _left_out(found: ItemColumns, items: ItemColumns) -> tuple[str, ...]:
+    """``copy.png (as cat.png)`` for the first duplicates."""
+    dropped = np.flatnonzero(np.isin(np.arange(len(found)), items.rows, invert=True))[:NAMED]
+    if not len(dropped):
+        return ()
+    sums = items.sums
+    stand_ins = (items[int(np.flatnonzero((sums == found.sums[place]).all(axis=1))[0])] for place in dropped)
+    return tuple(f"{found[int(place)].file_name} (as {stays.file_name})"
+                 for place, stays in zip(dropped, stand_ins, strict=True))
 
 
 def _preference(item: SourceItem) -> tuple[str | bool, ...]:

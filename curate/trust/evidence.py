@@ -26,6 +26,8 @@ from curate.seeds import seed
 from curate.store import RunStore, captions_in
 
 SHORTEST = 4
+MAX_UNITS = 20
+"""That are named where several have the file that was asked for."""
 STAND_IN = Image.new("RGB", (1, 1))
 
 
@@ -92,7 +94,8 @@ class Evidence:
 
 
 def gather(store: RunStore, which: str) -> Evidence:
-    """Of the unit whose id is ``which`` or begins so (or, as a number, of the unit at that place in the plan)."""
+    """Of the unit whose id is ``which`` or begins so (or, as a number, of the unit at that place in the plan; or, as a
+    part of a file name, of the unit with such an input)."""
     unit = find_unit(store, which)
     config = parse(RunConfig, store.info["config"], file=store.paths.run_json)
     block, standing = store.plan.block(unit.index // store.plan.block_size), store.standing()
@@ -113,13 +116,33 @@ def find_unit(store: RunStore, which: str) -> Unit:
     if which.isdigit() and len(which) < SHORTEST + 4 and int(which) < len(plan):
         return plan.units(int(which), int(which) + 1)[0]
     if len(which) < SHORTEST:
-        raise ConfigError(f"{which!r}: give the id, at least {SHORTEST} digits of its beginning, or its number in the "
-                          f"plan below {len(plan)}")
+        raise ConfigError(f"{which!r}: give the id, at least {SHORTEST} digits of its beginning, its number in the "
+                          f"plan below {len(plan)}, or {SHORTEST} letters of an input file's name")
     found = np.flatnonzero(np.asarray(pc.starts_with(plan.table(["unit_id"]).column(0), which)))
-    if len(found) != 1:
-        what = f"{len(found)} units begin so; give more of the id" if len(found) else "no unit of the plan has this id"
-        raise ConfigError(f"{which!r}: {what}")
+    if not len(found):
+        return _of_file(store, which)
+    if len(found) > 1:
+        raise ConfigError(f"{which!r}: {len(found)} units begin so; give more of the id")
     return plan.units(int(found[0]), int(found[0]) + 1)[0]
+
+
+def _of_file(store: RunStore, part: str) -> Unit:
+    """The unit with an input file of which ``part`` is the name, or else a part of it."""
+    inputs = store.plan.inputs()
+    names = inputs["uri"].str.rpartition("/")[2].str.casefold()
+    whole = names == part.casefold()
+    mine = inputs[whole if whole.any() else names.str.contains(part.casefold(), regex=False)]
+    ids = list(dict.fromkeys(mine["unit_id"]))
+    if not ids:
+        raise ConfigError(f"{part!r}: no unit of the plan has this id, nor an input file with this in its name")
+    if len(ids) > 1:
+        shown = mine.drop_duplicates("unit_id").head(MAX_UNITS)
+        told = "".join(f"\n  {unit_id}  {role} {uri}"
+                       for unit_id, role, uri in zip(shown["unit_id"], shown["role"], shown["uri"], strict=True))
+        more = f"\n  and {len(ids) - MAX_UNITS} more" if len(ids) > MAX_UNITS else ""
+        raise ConfigError(f"{part!r}: {len(ids)} units have an input file of such a name; give the id of one:{told}{more}")
+    place = store.plan.table(["unit_id"]).column(0).index(ids[0]).as_py()
+    return store.plan.units(place, place + 1)[0]
 
 
 def _scores(store: RunStore, unit: Unit) -> tuple[dict[str, dict[str, float]], dict[str, str]]:

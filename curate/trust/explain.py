@@ -110,10 +110,13 @@ def _margin(value: float, margin: float) -> str:
 
 def _make_again(store: RunStore, evidence: Evidence, console: Console) -> int:
     was = evidence.provenance.get("experts", {})
-    now = {verb: expert.identity() for verb, expert in evidence.config.experts.items()}
-    for verb in sorted(verb for verb in was if json.loads(json.dumps(now.get(verb))) != was[verb]):
-        named = provenance_of(evidence.config.experts[verb]).get("model", verb) if verb in now else "gone"
-        console.print(f"the {verb} expert is another one now ({named}): expect another picture", markup=False)
+    for verb in sorted(was):
+        expert = evidence.config.experts.get(verb)
+        differ = _changed(was[verb], expert.identity()) if expert else ["gone"]
+        if differ:
+            named = provenance_of(expert).get("model", verb) if expert else verb
+            console.print(f"the {verb} expert is another one now ({named}; {'; '.join(differ)}): expect another "
+                          "picture", markup=False)
     remaker = Remaker(store, evidence.config)
     try:
         differences = remaker.remake(evidence)
@@ -127,6 +130,20 @@ def _make_again(store: RunStore, evidence: Evidence, console: Console) -> int:
     console.print("possible causes: other library versions or another kind of CPU than the run's, another model, or a "
                   "block of an earlier plan of this directory", markup=False)
     return 1
+
+
+def _changed(was: Mapping[str, Any], identity: Mapping[str, object]) -> list[str]:
+    """What differs between an expert's provenance and an identity. Name and licence stand in a provenance only
+    (``provenance_of``) and say nothing of the pixels."""
+    now = json.loads(json.dumps(identity))
+    named = {name for name in was if name not in now and name in ("model", "licence")}
+    return [f"{name}: {_short(was.get(name))} -> {_short(now.get(name))}"
+            for name in sorted((was.keys() - named) | now.keys()) if was.get(name) != now.get(name)]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _said(one: Difference) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from curate.progress import count
 from curate.report.page.html import percent
 from curate.report.stats import NOT_STATED
 
@@ -59,11 +60,11 @@ def _styles(stats: Mapping[str, Any]) -> Iterator[Note]:
     empty = [name for name, row in judged.items() if not row["kept"] and row["planned"] >= MIN_UNITS]
     if empty and stats["funnel"]["kept"]:
         named = ", ".join(empty[:3]) + (f" and {len(empty) - 3:,} more" if len(empty) > 3 else "")
-        yield Note("bad", f"No triplet was kept of {_count(len(empty), 'style')}: {named}.")
+        yield Note("bad", f"No triplet was kept of {count(len(empty), 'style')}: {named}.")
     elif len(judged) > 1:
         none = sum(not row["kept"] for row in judged.values())
         if none:
-            yield Note("watch", f"{none:,} of {_count(len(judged), 'style')} have no kept triplet, each of fewer than "
+            yield Note("watch", f"{none:,} of {count(len(judged), 'style')} have no kept triplet, each of fewer than "
                                 f"{MIN_UNITS} units.")
         else:
             yield Note("good", f"All {len(judged):,} styles have kept triplets.")
@@ -90,7 +91,7 @@ def _reasons(stats: Mapping[str, Any], rules: list[dict[str, Any]]) -> Iterator[
                                                                       ("too low", "too high", "missing"))}]
         if idle:
             names = ", ".join(dict.fromkeys(rule["column"] for rule in idle))
-            of = _count(len(rules), "rule")
+            of = count(len(rules), "rule")
             yield Note("watch", f"{len(idle)} of {of} rejected nothing that others had not: {names}.")
         if not rules:
             yield Note("watch", "There are no rules: whatever was made was kept.")
@@ -106,7 +107,3 @@ def _licences(stats: Mapping[str, Any]) -> Iterator[Note]:
     unknown = stats["licences"].get(NOT_STATED, {}).get("kept", 0)
     if unknown:
         yield Note("bad", f"{unknown:,} kept triplets have an input image without a stated licence.")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -307,7 +307,7 @@ def test_such_units_are_rejected_before_an_expert_works_and_are_no_failures(mode
     index = pd.read_parquet(tmp_path / "run" / "shards" / "index.parquet").set_index("unit_id")
     told_of = index.loc[sorted(own_units), ["status", "stage", "reason"]].drop_duplicates().to_numpy().tolist()
     assert told_of == [["rejected", SUBJECT, OWN_SUBJECT.reason]]
-    assert f"made turned down at subject: {OWN_SUBJECT.reason}" in explained(tmp_path / "run", min(own_units))
+    assert f"made turned down at {SUBJECT}: {OWN_SUBJECT.reason}" in explained(tmp_path / "run", min(own_units))
     assert verify(tmp_path / "run", deep=True) == [] and not (index["status"] == "failed").any()
     table = read_units(tmp_path / "run")
     assert not table.frame.set_index("unit_id").loc[sorted(own_units), "made"].any()

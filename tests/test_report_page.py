@@ -122,6 +122,9 @@ def test_remarks(units: UnitTable, store: RunStore) -> None:
     assert said["No triplet was kept of 1 style: fluent-emoji-high-contrast."] == "bad"
     assert said["4 units are pending: run the same command again to finish them."] == "watch"
     assert list(said.values()) == sorted(said.values(), key=("bad", "watch", "good").index)
+    bare = stats | {"uncaptioned": {"planned": 30, "kept": 7}}
+    text = "7 of 22 kept triplets have an empty caption: the text that a model is trained with."
+    assert ("bad", text) in notes(bare, []) and not any("caption" in each for each in said)
     idle = {"column": "csd.x", "reason": "never", "min": 0.0, "max": None}
     assert any(note.text.startswith("1 of 1 rule rejected nothing") for note in notes(stats, [idle]))
 

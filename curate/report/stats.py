@@ -17,6 +17,7 @@
     cost         worker_seconds and gpu_seconds in all and per kept triplet; null where unknown
     shards       [{name, split, samples, bytes}] and splits: split -> {samples, shards, bytes}
     licences     licence -> {planned, kept}: units with an input image under it
+    uncaptioned  {planned, kept}: units with an empty caption
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def collect(run: Path, units: UnitTable | None = None) -> dict[str, Any]:
                    for shard in dataset.get("shards", [])],
         "splits": dataset.get("splits", {}),
         "licences": _licences(units.frame),
+        "uncaptioned": _uncaptioned(units.frame),
     }
 
 
@@ -163,6 +165,12 @@ def _licences(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
         has = np.any([(frame[name] == licence).to_numpy() for name in columns], axis=0)
         found[licence or NOT_STATED] = {"planned": int(has.sum()), "kept": int((has & kept).sum())}
     return found
+
+
+def _uncaptioned(frame: pd.DataFrame) -> dict[str, int]:
+    empty = (frame["caption"].fillna("") == "").to_numpy(dtype=bool)
+    kept = (frame["status"] == "kept").to_numpy(dtype=bool)
+    return {"planned": int(empty.sum()), "kept": int((empty & kept).sum())}
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:

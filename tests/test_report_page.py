@@ -115,6 +115,14 @@ def test_gallery_stops_where_its_room_ends(units: UnitTable, store: RunStore, mo
     assert gallery.pictures(store, units, chosen) == whole[:len(gallery.pictures(store, units, chosen))] != whole
 
 
+def test_the_page_names_the_run_as_it_was_called(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                  ) -> None:
+    monkeypatch.chdir(store.root.parent.parent)
+    run = Path(store.root.parent.name, store.root.name)
+    write_report(run, tmp_path / "page.html")
+    assert f"curate seal {run} --rules rules.yaml" in (tmp_path / "page.html").read_text()
+
+
 def test_remarks(units: UnitTable, store: RunStore) -> None:
     stats = collect(store.root, units)
     said = {note.text: note.level for note in notes(stats, rules_of(units, store))}

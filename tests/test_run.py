@@ -73,14 +73,19 @@ def test_another_folder_gives_the_same_bytes(finished: Path, tmp_path: Path) -> 
     assert hashes(tmp_path) == hashes(finished)
 
 
-def test_changed_rules_reseal_without_a_model_and_back(tmp_path: Path) -> None:
+def test_changed_rules_reseal_without_a_model_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(small_config(tmp_path))
+    place = tmp_path / "run"
+    assert capsys.readouterr().err.endswith(f"next: `curate report {place}` shows what was kept and why\n")
     first = hashes(tmp_path)
     score = index(tmp_path)["csd.style.style_stylized"]
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump({"rules": [{"column": "csd.style.style_stylized", "min": float(score.median()),
                                                 "reason": "style not met"}]}))
-    assert seal_run(tmp_path / "run", rules, ()) == 0
+    (place / "report").mkdir()
+    (place / "report" / "index.html").write_text("")
+    assert seal_run(place, rules, ()) == 0
+    assert f"\n{place}/report/index.html shows the former seal: `curate report {place}`" in capsys.readouterr().err
     units = index(tmp_path)
     assert (units["status"] == "rejected").sum() == (score < score.median()).sum() > 0
     assert set(units.loc[units["status"] == "rejected", "reason"]) == {"style not met"}

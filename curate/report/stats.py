@@ -39,6 +39,8 @@ QUANTILES = (5, 25, 50, 75, 95)
 MAX_REASONS = 100
 """Distinct reasons that are listed; messages that name a file or a number could be as many as there are units."""
 NOT_STATED = "not stated"
+REPORT = "report/index.html"
+"""In a run directory: the page of `curate report`."""
 TIMINGS = "timings.jsonl"
 """In a run directory: one line a call of the engine, with its start-up and work seconds and its stages."""
 

@@ -14,7 +14,7 @@ from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
 from curate.files import append_line, as_path
 from curate.progress import Progress, count
-from curate.report import TIMINGS
+from curate.report import REPORT, TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.crowding import crowded
 from curate.run.goal import Goal
@@ -60,6 +60,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     say(summary(sealed))
     if report.work_s:
         say(f"start-up {report.startup_s:.1f} s, work {report.work_s:.1f} s")
+    say(next_step(config.output))
     check_budget(sealed, config, enough=bool(goal.reached))
     return 0
 
@@ -81,6 +82,7 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: 
     sealed = seal_with(store, config, selected)
     store.update_info({**store.info, "config": config.model_dump(mode="json")})
     say(summary(sealed))
+    say(next_step(str(folder)))
     return 0
 
 
@@ -179,6 +181,13 @@ def summary(sealed: SealReport) -> str:
         reasons += f"\n  {rest:6d}  failed for {len(sealed.failed) - MAX_FAILURES} other reasons: `curate stats`"
     return (f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{count(len(sealed.shards), 'shard')} in "
             f"{sealed.folder}")
+
+
+def next_step(run: str) -> str:
+    """What to do after a seal: ``run`` as the user calls it."""
+    if as_path(run).joinpath(REPORT).exists():
+        return f"{run}/{REPORT} shows the former seal: `curate report {run}` writes it anew"
+    return f"next: `curate report {run}` shows what was kept and why"
 
 
 def say(text: str) -> None:

@@ -141,8 +141,8 @@ def test_a_table_that_does_not_fit_the_pictures_is_noticed(tmp_path: Path) -> No
     report = FolderSource(path=str(tmp_path / "in"), table=str(table)).scan().report
     assert report.notices == (f"{table}: of 2 rows 1 without a picture in the source: not_there.png",
                               f"{table}: of 6 pictures 5 without a row: 1.png, 2.png, 3.png and 2 more")
-    with pytest.raises(ValidationError, match="there is sidecar: txt too"):
-        FolderSource(path=str(tmp_path / "in"), table=str(table), sidecar="txt")
+    with pytest.raises(SourceError, match=r"both table: .*labels\.csv and sidecar: txt"):
+        FolderSource(path=str(tmp_path / "in"), table=str(table), sidecar="txt").scan()
 
 
 def test_folder_complaints_name_the_place_and_the_way_out(tmp_path: Path) -> None:

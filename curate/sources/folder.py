@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curate.errors import SourceError
 from curate.progress import count
@@ -43,16 +43,13 @@ class FolderSource(Source):
     licence: str = ""
     attribution: str = ""
 
-    @model_validator(mode="after")
-    def _labels_come_from_one_place(self) -> Self:
-        if self.table and self.sidecar:
-            raise ValueError(f"table: there is sidecar: {self.sidecar} too; labels come from one of them, take one out")
-        return self
-
     def _read(self, locator: str) -> bytes:
         return locate(self.path).read(locator)
 
     def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
+        if self.table and self.sidecar:
+            raise SourceError(f"{self.path}: has both table: {self.table} and sidecar: {self.sidecar}; labels come from "
+                              "one of them, take the other out")
         place = locate(self.path)
         names = place.files(self.include)
         if not names:

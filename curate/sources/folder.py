@@ -48,8 +48,8 @@ class FolderSource(Source):
 
     def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
         if self.table and self.sidecar:
-            raise SourceError(f"{self.path}: has both table: {self.table} and sidecar: {self.sidecar}; labels come from "
-                              "one of them, take the other out")
+            raise SourceError(f"{self.path}: has both table: {self.table} and sidecar: {self.sidecar}; labels come "
+                              "from one of them, take the other out")
         place = locate(self.path)
         names = place.files(self.include)
         if not names:

@@ -106,13 +106,18 @@ def _different(items: ItemColumns) -> Ints:
 
 def _left_out(found: ItemColumns, items: ItemColumns) -> tuple[str, ...]:
     """``copy.png (as cat.png)`` for the first duplicates."""
-    dropped = np.flatnonzero(np.isin(np.arange(len(found)), items.rows, invert=True))[:NAMED]
-    if not len(dropped):
+    if len(found) == len(items):
         return ()
-    sums = items.sums
-    stand_ins = (items[int(np.flatnonzero((sums == found.sums[place]).all(axis=1))[0])] for place in dropped)
-    return tuple(f"{found[int(place)].file_name} (as {stays.file_name})"
-                 for place, stays in zip(dropped, stand_ins, strict=True))
+    taken = np.zeros(len(found), dtype=bool)
+    taken[items.rows] = True
+    dropped = [found[int(place)] for place in np.flatnonzero(~taken)[:NAMED]]
+    begins = np.ascontiguousarray(items.sums[:, :8]).view(">u8").ravel()
+    named = []
+    for item in dropped:
+        alike = (items[int(place)] for place in np.flatnonzero(begins == int(item.sha256[:16], 16)))
+        stays = next(one for one in alike if one.sha256 == item.sha256)
+        named.append(f"{item.file_name} (as {stays.file_name})")
+    return tuple(named)
 
 
 def _preference(item: SourceItem) -> tuple[str | bool, ...]:

@@ -188,7 +188,7 @@ def test_scores_that_know_nothing_are_not_cured_by_labels(tmp_path: Path, capsys
     assert "other scorers, experts or a lower precision may" in " ".join(capsys.readouterr().out.split())
 
 
-def test_few_labels_are_never_the_last_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_labels_are_never_the_last_word() -> None:
     """34 labels show no strict thresholds at all, so that the loose ones fail says nothing of those."""
     frame, good = pool(2000, skill=3.0)
     values = Sides(RULES).values(frame)
@@ -219,7 +219,7 @@ def test_rules_that_keep_nearly_all_or_are_dropped_are_said(
     assert "note: 3 rules of 3 left out (a, b, c): a precision of 0.4 is reached without" in said
     assert "they keep nearly everything" in said and "testing part: the 60% of the labels" in said
     assert calibrate_run(store.root, None, None, tmp_path / "strict.yaml", precision=0.9, confidence=0.95) == 0
-    assert "note:" not in capsys.readouterr().out
+    assert "nearly everything" not in capsys.readouterr().out
 
 
 def test_after_a_cascade_thresholds_are_only_tightened(tmp_path: Path) -> None:

@@ -206,8 +206,8 @@ def verify(
 @app.command()
 def explain(
     run_folder: RunFolder,
-    unit: Annotated[str, typer.Argument(metavar="ID", help="A unit id, its beginning, its number in the plan, or a part of an "
-                                                          "input file's name.")],
+    unit: Annotated[str, typer.Argument(
+        metavar="ID", help="A unit id, its beginning, its number in the plan, or a part of an input file's name.")],
     regenerate: Annotated[bool, typer.Option("--regenerate", help="Make it again and compare.")] = False,
 ) -> None:
     """Sources, models, prompts, seeds, scores and margins of one unit; exit code 1 if it comes out differently."""

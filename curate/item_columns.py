@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.keys import Raw, to_hex, unhex
 from curate.records import SourceItem
@@ -87,6 +88,11 @@ class ItemColumns(Sequence[SourceItem]):
         if name == SUM:
             return to_hex(self._sums()[rows])
         return self._columns[name].take(pa.array(rows)).cast(pa.string())
+
+    def told(self, name: str) -> int:
+        """How many items have something in a column."""
+        return sum(int(pc.sum(pc.not_equal(self.text(name, start, start + CHUNK), "")).as_py())
+                   for start in range(0, len(self), CHUNK))
 
     @property
     def sums(self) -> Raw:

@@ -188,6 +188,40 @@ def test_scores_that_know_nothing_are_not_cured_by_labels(tmp_path: Path, capsys
     assert "other scorers, experts or a lower precision may" in " ".join(capsys.readouterr().out.split())
 
 
+def test_few_labels_are_never_the_last_word() -> None:
+    """34 labels show no strict thresholds at all, so that the loose ones fail says nothing of those."""
+    frame, good = pool(2000, skill=3.0)
+    values = Sides(RULES).values(frame)
+    searching = np.arange(34) % 5 < 2
+    bad = np.flatnonzero(~good)[:24]
+    few = np.concatenate([bad, np.flatnonzero(good)[:10]])
+    few = few[np.random.default_rng(0).permutation(34)]
+    found = find_thresholds(values[few], good[few], searching, values, precision=0.9, confidence=0.9)
+    assert found.thresholds is None and found.more_labels is not None and found.more_labels > 100
+
+
+def test_no_number_of_labels_is_named_only_where_every_interval_ends_below() -> None:
+    rng = np.random.default_rng(2)
+    values, good = rng.normal(size=(1000, 2)), rng.random(1000) < 0.5
+    searching = np.arange(1000) % 5 < 2
+    assert find_thresholds(values, good, searching, values, precision=0.9, confidence=0.95).more_labels is None
+    better = good | ~searching & (rng.random(1000) < 0.7)  # on the testing part 85 % are good: near enough for 0.86
+    found = find_thresholds(values, better, searching, values, precision=0.86, confidence=0.95)
+    assert found.thresholds is None and found.more_labels is not None
+    assert interval(found.tested.good, found.tested.n, 0.95)[1] > 0.86
+
+
+def test_rules_that_keep_nearly_all_or_are_dropped_are_said(
+        labelled: tuple[RunStore, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, _ = labelled
+    assert calibrate_run(store.root, None, None, tmp_path / "loose.yaml", precision=0.4, confidence=0.95) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: 3 rules of 3 left out (a, b, c): a precision of 0.4 is reached without" in said
+    assert "they keep nearly everything" in said and "testing part: the 60% of the labels" in said
+    assert calibrate_run(store.root, None, None, tmp_path / "strict.yaml", precision=0.9, confidence=0.95) == 0
+    assert "nearly everything" not in capsys.readouterr().out
+
+
 def test_after_a_cascade_thresholds_are_only_tightened(tmp_path: Path) -> None:
     frame, good = pool(600, skill=3.0)
     units = [replace(u, layout="preserved", subject="", side="train") for u in make_units(600)]

@@ -13,6 +13,7 @@ from PIL import Image
 from curate.config import ResourcesConfig
 from curate.engine import BlockReport, EngineConfig, EngineReport, ScoreStep, StopFlag, execute
 from curate.errors import EngineError, ModelError
+from curate.interfaces import ExpertRequest
 from filters.vlm import ServerConfig, VlmScorer
 from tests.engine_parts import (
     BlendExpert,

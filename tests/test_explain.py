@@ -67,7 +67,8 @@ def test_changed_images_are_seen_when_made_again(made: Path, tmp_path: Path) -> 
     values["experts"]["stylize"]["arguments"] = {"task": "destylize"}
     store.update_info({**store.info, "config": values})
     said = asked(str(copy), "0", "--regenerate")[1]
-    assert 'the stylize expert is another one now (zoo:restyle; arguments: {"task": "stylize"} -> {"task": "destyl' in said
+    assert "the stylize expert is another one now (zoo:restyle; arguments: " in said
+    assert '{"task": "stylize"} -> {"task": "destylize"}' in " ".join(said.split())
     assert "destylize expert is another" not in said
 
 
@@ -140,7 +141,7 @@ def test_units_are_found_by_a_part_of_the_name_of_a_file(tmp_path: Path) -> None
     units = store.units()
     assert find_unit(store, "target 3") == find_unit(store, "ARGET 3") == units[3]
     assert find_unit(store, "plain 1") == units[1]  # a whole name goes before parts of others
-    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units have an input .*\n  {units[1].unit_id}  subject  /data/pl"):
+    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units .*\n  {units[1].unit_id}  subject  /data/pl"):
         find_unit(store, "lain 1")
 
 

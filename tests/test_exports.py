@@ -148,7 +148,11 @@ def test_the_command_writes_every_form_and_says_how_much(run: Path, tmp_path: Pa
     some = kept(run, "train")[:3]
     (tmp_path / "ids.txt").write_text("\n".join(some))
     done = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "few"), "--ids", str(tmp_path / "ids.txt")])
-    assert done.exit_code == 0 and done.stderr.startswith("train 3 (0 of the list not kept) in ")
+    assert done.exit_code == 0 and done.stderr.startswith("train 3 in ")
+    lost = pd.read_parquet(run / "shards" / "index.parquet").query("status != 'kept'")["unit_id"].iloc[0]
+    (tmp_path / "ids.txt").write_text("\n".join([*some, lost]))
+    done = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "rest"), "--ids", str(tmp_path / "ids.txt")])
+    assert done.stderr.startswith("train 3 (1 of the list left out: not kept) in ")
     monkeypatch.setattr(sys, "argv", ["curate", "export", str(run), str(tmp_path / "few")])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -115,6 +115,14 @@ def test_gallery_stops_where_its_room_ends(units: UnitTable, store: RunStore, mo
     assert gallery.pictures(store, units, chosen) == whole[:len(gallery.pictures(store, units, chosen))] != whole
 
 
+def test_the_page_names_the_run_as_it_was_called(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                  ) -> None:
+    monkeypatch.chdir(store.root.parent.parent)
+    run = Path(store.root.parent.name, store.root.name)
+    write_report(run, tmp_path / "page.html")
+    assert f"curate seal {run} --rules rules.yaml" in (tmp_path / "page.html").read_text()
+
+
 def test_remarks(units: UnitTable, store: RunStore) -> None:
     stats = collect(store.root, units)
     said = {note.text: note.level for note in notes(stats, rules_of(units, store))}
@@ -122,6 +130,9 @@ def test_remarks(units: UnitTable, store: RunStore) -> None:
     assert said["No triplet was kept of 1 style: fluent-emoji-high-contrast."] == "bad"
     assert said["4 units are pending: run the same command again to finish them."] == "watch"
     assert list(said.values()) == sorted(said.values(), key=("bad", "watch", "good").index)
+    bare = stats | {"uncaptioned": {"planned": 30, "kept": 7}}
+    text = "7 of 22 kept triplets have an empty caption: the text that a model is trained with."
+    assert ("bad", text) in notes(bare, []) and not any("caption" in each for each in said)
     idle = {"column": "csd.x", "reason": "never", "min": 0.0, "max": None}
     assert any(note.text.startswith("1 of 1 rule rejected nothing") for note in notes(stats, [idle]))
 

@@ -73,14 +73,19 @@ def test_another_folder_gives_the_same_bytes(finished: Path, tmp_path: Path) -> 
     assert hashes(tmp_path) == hashes(finished)
 
 
-def test_changed_rules_reseal_without_a_model_and_back(tmp_path: Path) -> None:
+def test_changed_rules_reseal_without_a_model_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(small_config(tmp_path))
+    place = tmp_path / "run"
+    assert capsys.readouterr().err.endswith(f"next: `curate report {place}` shows what was kept and why\n")
     first = hashes(tmp_path)
     score = index(tmp_path)["csd.style.style_stylized"]
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump({"rules": [{"column": "csd.style.style_stylized", "min": float(score.median()),
                                                 "reason": "style not met"}]}))
-    assert seal_run(tmp_path / "run", rules, ()) == 0
+    (place / "report").mkdir()
+    (place / "report" / "index.html").write_text("")
+    assert seal_run(place, rules, ()) == 0
+    assert f"\n{place}/report/index.html shows the former seal: `curate report {place}`" in capsys.readouterr().err
     units = index(tmp_path)
     assert (units["status"] == "rejected").sum() == (score < score.median()).sum() > 0
     assert set(units.loc[units["status"] == "rejected", "reason"]) == {"style not met"}
@@ -146,15 +151,36 @@ def test_a_size_that_the_experts_cannot_draw_is_refused_when_planned(tmp_path: P
                                           r"\(size\): set size: 64"):
         run(config, "size=512")
     one = "experts.stylize={model: someone/editor, revision: '%s', width: 64, height: 32}" % ("0" * 40)
-    with pytest.raises(ConfigError, match="someone/editor draws 64 x 32 px only.*give the expert a size rule"):
+    with pytest.raises(ConfigError, match=r"someone/editor draws 64 x 32 px only.*give the expert a size rule"):
         run(config, one)
     assert not (tmp_path / "run").exists()
 
 
 def test_dry_run_plans_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_config(small_config(tmp_path), (), dry_run=True, retry_failed=False) == 0
-    assert "planned 12 units" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "planned 12 units" in said and "sources." not in said, "emoji have all their labels"
     assert not (tmp_path / "run").exists()
+
+
+def test_missing_labels_and_duplicates_are_said_when_planned(tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(3):
+        Image.new("RGB", (64, 64), (80 * i, 0, 0)).save(images / f"{i}.png")
+    Image.new("RGB", (64, 64), (0, 0, 0)).save(images / "copy.png")
+    (tmp_path / "labels.csv").write_text("file,caption\n1.png,a dark square\n")
+    values = yaml.safe_load(small_config(tmp_path).read_text())
+    values["sources"]["input"] = {"kind": "folder", "path": str(images), "table": str(tmp_path / "labels.csv")}
+    values["recipe"] |= {"per_target": 1, "match_set": False}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert run_config(tmp_path / "config.yaml", (), dry_run=True, retry_failed=False) == 0
+    said = capsys.readouterr().err
+    assert "input 4 images (1 duplicate left out: copy.png (as 0.png))" in said
+    assert "\nsources.input: captions 1 of 3, subjects 0 of 3, styles 0 of 3\n" in said
+    assert "labels.csv: of 4 pictures 3 without a row: 0.png, 2.png, copy.png" in said
+    assert "sources.subjects" not in said
 
 
 def test_rules_on_columns_that_nobody_writes_are_refused_before_work(tmp_path: Path) -> None:

@@ -78,9 +78,15 @@ def test_command_writes_ids_that_seal_takes(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["select", str(store.root), "-k", "8", "--max-similarity", "1"])
     assert result.exit_code == 0, result.output
     ids = read_ids(store.root / "selected.txt", [unit.unit_id for unit in store.units()])
-    assert len(ids) == 8 and "8 of" in result.stderr
+    assert len(ids) == 8
+    assert result.stderr.startswith(f"8 triplets of the {kept} kept chosen (3 styles, 8 subjects by name)\n/")
     index = pd.read_parquet(store.paths.shards / "index.parquet").set_index("unit_id")
     assert set(index.loc[list(ids), "status"]) == {"kept"} and index.loc[list(ids), "style"].nunique() == 4
+    few = CliRunner().invoke(app, ["select", str(store.root), "-k", "8", "--max-similarity", "-1"]).stderr
+    assert few.startswith(f"1 triplet of the {kept} kept chosen (") and few.splitlines()[1:3] == [
+        f"{kept - 1} passed over: more alike than -1 (--max-similarity) to a chosen one, as triplets of one target are",
+        "8 were asked for, but no more are kept and unlike those"]
+    select(store.root, 8, None, max_similarity=1.0)
     written = (store.paths.embeddings).iterdir()
     before = {path: path.stat().st_mtime_ns for path in written}
     select(store.root, kept, tmp_path / "all.txt", max_similarity=1.0)

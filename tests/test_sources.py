@@ -122,16 +122,27 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_folder_table(tmp_path: Path, ending: str) -> None:
-    fill(tmp_path, {"in/x/a.png": picture(1), "in/x/a.txt": "from the sidecar",
-                    "in/b.png": picture(2), "in/b.txt": "b's own"})
+    fill(tmp_path, {"in/x/a.png": picture(1), "in/b.png": picture(2)})
     table = tmp_path / f"labels{ending}"
     write_table(table, [{"file": "x/a.png", "text": "from, the table", "author": "Ann"},
                         {"file": "./b.png", "text": "", "author": "7"}])
-    source = FolderSource(path=str(tmp_path / "in"), table=str(table), sidecar="txt",
+    source = FolderSource(path=str(tmp_path / "in"), table=str(table),
                           columns=ColumnNames(caption="text", attribution="author"))
     items = by_name(source)
     assert (items["x/a.png"].caption, items["x/a.png"].attribution) == ("from, the table", "Ann")
-    assert (items["b.png"].caption, items["b.png"].attribution) == ("b's own", "7")
+    assert (items["b.png"].caption, items["b.png"].attribution) == ("", "7")
+    assert source.scan().report[2:] == ((), 2, 1, 0, 0, ())
+
+
+def test_a_table_that_does_not_fit_the_pictures_is_noticed(tmp_path: Path) -> None:
+    fill(tmp_path, {f"in/{i}.png": picture(i) for i in range(6)})
+    table = tmp_path / "labels.csv"
+    table.write_text("file,caption\n0.png,a cat\nnot_there.png,a dog\n")
+    report = FolderSource(path=str(tmp_path / "in"), table=str(table)).scan().report
+    assert report.notices == (f"{table}: of 2 rows 1 without a picture in the source: not_there.png",
+                              f"{table}: of 6 pictures 5 without a row: 1.png, 2.png, 3.png and 2 more")
+    with pytest.raises(SourceError, match=r"both table: .*labels\.csv and sidecar: txt"):
+        FolderSource(path=str(tmp_path / "in"), table=str(table), sidecar="txt").scan()
 
 
 def test_folder_complaints_name_the_place_and_the_way_out(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ class ExpertStep:
         if given is None or image.size == given.size:
             return ""
         named = getattr(self.expert, "model", self.expert.kind)
-        return (f"{named} drew {_px(image)} where the run's pictures are {_px(given)} (size): set the run's size to what "
-                f"the {self.name} expert draws, or give the expert a size rule, as size: {{multiple_of: 16}}")
+        return (f"{named} drew {_px(image)} where the run's pictures are {_px(given)} (size): set the run's size to "
+                f"what the {self.name} expert draws, or give the expert a size rule, as size: {{multiple_of: 16}}")
 
     def request(self, unit: Unit, work: Work) -> ExpertRequest:
         """What the expert is asked for this unit."""

@@ -2,6 +2,6 @@
 
 from curate.report.contact_sheet import contact_sheet
 from curate.report.render import render
-from curate.report.stats import TIMINGS, collect
+from curate.report.stats import REPORT, TIMINGS, collect
 
-__all__ = ["TIMINGS", "collect", "contact_sheet", "render"]
+__all__ = ["REPORT", "TIMINGS", "collect", "contact_sheet", "render"]

@@ -17,6 +17,7 @@
     cost         worker_seconds and gpu_seconds in all and per kept triplet; null where unknown
     shards       [{name, split, samples, bytes}] and splits: split -> {samples, shards, bytes}
     licences     licence -> {planned, kept}: units with an input image under it
+    uncaptioned  {planned, kept}: units with an empty caption
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ QUANTILES = (5, 25, 50, 75, 95)
 MAX_REASONS = 100
 """Distinct reasons that are listed; messages that name a file or a number could be as many as there are units."""
 NOT_STATED = "not stated"
+REPORT = "report/index.html"
+"""In a run directory: the page of `curate report`."""
 TIMINGS = "timings.jsonl"
 """In a run directory: one line a call of the engine, with its start-up and work seconds and its stages."""
 
@@ -70,6 +73,7 @@ def collect(run: Path, units: UnitTable | None = None) -> dict[str, Any]:
                    for shard in dataset.get("shards", [])],
         "splits": dataset.get("splits", {}),
         "licences": _licences(units.frame),
+        "uncaptioned": _uncaptioned(units.frame),
     }
 
 
@@ -163,6 +167,12 @@ def _licences(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
         has = np.any([(frame[name] == licence).to_numpy() for name in columns], axis=0)
         found[licence or NOT_STATED] = {"planned": int(has.sum()), "kept": int((has & kept).sum())}
     return found
+
+
+def _uncaptioned(frame: pd.DataFrame) -> dict[str, int]:
+    empty = (frame["caption"].fillna("") == "").to_numpy(dtype=bool)
+    kept = (frame["status"] == "kept").to_numpy(dtype=bool)
+    return {"planned": int(empty.sum()), "kept": int((empty & kept).sum())}
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from curate.engine import BlockReport, EngineReport, StopFlag, execute
 from curate.errors import BudgetError, ConfigError
 from curate.files import append_line, as_path
 from curate.progress import Progress, count
-from curate.report import TIMINGS
+from curate.report import REPORT, TIMINGS
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.crowding import crowded
 from curate.run.goal import Goal
@@ -60,6 +60,7 @@ def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, 
     say(summary(sealed))
     if report.work_s:
         say(f"start-up {report.startup_s:.1f} s, work {report.work_s:.1f} s")
+    say(next_step(config.output))
     check_budget(sealed, config, enough=bool(goal.reached))
     return 0
 
@@ -81,6 +82,7 @@ def seal_run(folder: Path, rules: Path | None, overrides: tuple[str, ...], ids: 
     sealed = seal_with(store, config, selected)
     store.update_info({**store.info, "config": config.model_dump(mode="json")})
     say(summary(sealed))
+    say(next_step(str(folder)))
     return 0
 
 
@@ -141,11 +143,24 @@ def check_budget(sealed: SealReport, config: RunConfig, *, enough: bool = False)
 
 
 def describe(plan: Plan) -> str:
-    """One line about the plan."""
+    """One line about the plan, and one for each thing about the sources that may not be meant so."""
     sources = ", ".join(f"{name} {count(scan.found, 'image')}"
                         + (f" ({_left_out(scan)})" if scan.duplicates else "")
                         for name, scan in plan.scans.items())
-    return f"planned {count(len(plan.units), 'unit')} of {count(plan.units.num_styles, 'style')} from {sources}"
+    told = "".join(f"\n{line}" for name, scan in plan.scans.items() for line in _gaps(name, scan))
+    return f"planned {count(len(plan.units), 'unit')} of {count(plan.units.num_styles, 'style')} from {sources}{told}"
+
+
+def _gaps(name: str, scan: ScanReport) -> Iterator[str]:
+    """How many images of a source are labelled, where some are not, and what its scan noticed. Plain images have no
+    style to be named."""
+    labels = {"captions": scan.captions, "subjects": scan.subjects}
+    if name not in ("subjects", "contents"):
+        labels["styles"] = scan.styles
+    if any(n < scan.items for n in labels.values()):
+        told = ", ".join(f"{label} {n:,} of {scan.items:,}" for label, n in labels.items())
+        yield f"sources.{name}: {told}"
+    yield from (f"sources.{name}: {notice}" for notice in scan.notices)
 
 
 def _left_out(scan: ScanReport) -> str:
@@ -166,6 +181,13 @@ def summary(sealed: SealReport) -> str:
         reasons += f"\n  {rest:6d}  failed for {len(sealed.failed) - MAX_FAILURES} other reasons: `curate stats`"
     return (f"{sealed.planned} planned: {', '.join(counts)}{reasons}\n{count(len(sealed.shards), 'shard')} in "
             f"{sealed.folder}")
+
+
+def next_step(run: str) -> str:
+    """What to do after a seal: ``run`` as the user calls it."""
+    if as_path(run).joinpath(REPORT).exists():
+        return f"{run}/{REPORT} shows the former seal: `curate report {run}` writes it anew"
+    return f"next: `curate report {run}` shows what was kept and why"
 
 
 def say(text: str) -> None:

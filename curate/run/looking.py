@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from curate.files import write_json
-from curate.report import collect, contact_sheet, render
+from curate.report import REPORT, collect, contact_sheet, render
 from curate.report.page import write_comparison, write_report
 from curate.seal import verify
 
@@ -30,7 +30,7 @@ def show_stats(run: Path, *, as_json: bool) -> None:
 def show_report(run: Path, other: Path | None) -> None:
     """Write report/index.html of a run, or report/beside-<run>.html of ``other``; print where it is."""
     if other is None:
-        page = run / "report" / "index.html"
+        page = run / REPORT
         write_report(run, page)
     else:
         page = other / "report" / f"beside-{run.resolve().name}.html"

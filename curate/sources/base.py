@@ -16,7 +16,6 @@ from curate.item_columns import ItemColumns
 from curate.keys import Ints
 from curate.records import SourceItem
 
-
 NAMED = 3
 """Files that a message names; more are counted."""
 
@@ -28,6 +27,13 @@ class ScanReport(NamedTuple):
     duplicates: int
     left_out: tuple[str, ...] = ()
     """Names of the first ``NAMED`` duplicates, each with the file that stands for it."""
+    items: int = 0
+    """Different images; of these have a ..."""
+    captions: int = 0
+    subjects: int = 0
+    styles: int = 0
+    notices: tuple[str, ...] = ()
+    """What may be a mistake, in words."""
 
 
 class Scan(NamedTuple):
@@ -47,10 +53,13 @@ class Source(StrictModel, ABC):
         not depend on listing order. Bytes that are no image are offered too: the run then records a failed unit.
         Raises SourceError where the source as a whole cannot be read.
         """
-        found = ItemColumns.of(dataclasses.replace(item, source=name) for item in self._entries())
+        notices: list[str] = []
+        found = ItemColumns.of(dataclasses.replace(item, source=name) for item in self._entries(notices))
         items = found.take(_different(found))
         return Scan(items, ScanReport(found=len(found), duplicates=len(found) - len(items),
-                                      left_out=_left_out(found, items)))
+                                      left_out=_left_out(found, items), items=len(items),
+                                      captions=items.told("caption"), subjects=items.told("subject"),
+                                      styles=items.told("style"), notices=tuple(notices)))
 
     def read(self, locator: str) -> bytes:
         """The bytes of one item, whose sha256 the scan recorded. ImageError where they cannot be had."""
@@ -60,8 +69,8 @@ class Source(StrictModel, ABC):
             raise ImageError(f"cannot be read: {error.strerror or error}") from error
 
     @abstractmethod
-    def _entries(self) -> Iterator[SourceItem]:
-        """Every entry, in any order, with any ``source``."""
+    def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
+        """Every entry, in any order, with any ``source``. ``notices`` takes what may be a mistake of the user's."""
 
     @abstractmethod
     def _read(self, locator: str) -> bytes: ...
@@ -97,13 +106,18 @@ def _different(items: ItemColumns) -> Ints:
 
 def _left_out(found: ItemColumns, items: ItemColumns) -> tuple[str, ...]:
     """``copy.png (as cat.png)`` for the first duplicates."""
-    dropped = np.flatnonzero(np.isin(np.arange(len(found)), items.rows, invert=True))[:NAMED]
-    if not len(dropped):
+    if len(found) == len(items):
         return ()
-    sums = items.sums
-    stand_ins = (items[int(np.flatnonzero((sums == found.sums[place]).all(axis=1))[0])] for place in dropped)
-    return tuple(f"{found[int(place)].file_name} (as {stays.file_name})"
-                 for place, stays in zip(dropped, stand_ins, strict=True))
+    taken = np.zeros(len(found), dtype=bool)
+    taken[items.rows] = True
+    dropped = [found[int(place)] for place in np.flatnonzero(~taken)[:NAMED]]
+    begins = np.ascontiguousarray(items.sums[:, :8]).view(">u8").ravel()
+    named = []
+    for item in dropped:
+        alike = (items[int(place)] for place in np.flatnonzero(begins == int(item.sha256[:16], 16)))
+        stays = next(one for one in alike if one.sha256 == item.sha256)
+        named.append(f"{item.file_name} (as {stays.file_name})")
+    return tuple(named)
 
 
 def _preference(item: SourceItem) -> tuple[str | bool, ...]:

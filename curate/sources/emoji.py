@@ -65,7 +65,7 @@ class EmojiSource(Source):
                 raise ValueError(f"unknown style {style!r}; {hint}")
         return styles
 
-    def _entries(self) -> Iterator[SourceItem]:
+    def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
         styles = (AS_DRAWN, *PRESETS) if self.styles == "all" else tuple(dict.fromkeys(self.styles))
         labels = list(itertools.product(dict.fromkeys(self.sets), styles))
         codes: dict[str, AbstractSet[str]] = {name: self._codes(name) for name in self.sets}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from curate.errors import SourceError
+from curate.progress import count
 from curate.records import SourceItem
-from curate.sources.base import Source, content_hash, unreadable_hash
+from curate.sources.base import NAMED, Source, content_hash, unreadable_hash
 from curate.sources.labels import ColumnNames, Labels, parse_json, parse_table, parse_txt
 from curate.sources.locations import Location, locate, read_url
 
@@ -33,7 +34,7 @@ class FolderSource(Source):
     sidecar: Literal["txt", "json"] | None = None
     """``cat.txt`` (a caption) or ``cat.json`` (an object with the keys in ``columns``) beside ``cat.png``."""
     table: str | None = None
-    """A .csv, .jsonl or .parquet file (its path or URL) with a row an image. What it says beats the sidecar."""
+    """A .csv, .jsonl or .parquet file (its path or URL) with a row an image; instead of sidecars."""
     table_key: str = "file"
     """The table's column with file names relative to ``path``."""
     columns: ColumnNames = ColumnNames()
@@ -45,12 +46,16 @@ class FolderSource(Source):
     def _read(self, locator: str) -> bytes:
         return locate(self.path).read(locator)
 
-    def _entries(self) -> Iterator[SourceItem]:
+    def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
+        if self.table and self.sidecar:
+            raise SourceError(f"{self.path}: has both table: {self.table} and sidecar: {self.sidecar}; labels come "
+                              "from one of them, take the other out")
         place = locate(self.path)
         names = place.files(self.include)
         if not names:
             raise SourceError(f"{self.path}: no file matches {', '.join(self.include)} (include)")
         table = self._table(names)
+        notices += _unmatched(self.table, table, names) if self.table else []
         sidecars = self._sidecars(place)
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(names), _CHUNK):
@@ -89,3 +94,19 @@ class FolderSource(Source):
     def _defaults(self, name: str) -> Labels:
         style = PurePosixPath(name).parent.name if self.style_from_parent else ""
         return Labels(style=style, licence=self.licence, attribution=self.attribution)
+
+
+def _unmatched(path: str, table: Mapping[str, Labels], names: Sequence[str]) -> list[str]:
+    """Rows without a picture and pictures without a row, counted and the first ones named."""
+    there = set(names)
+    lost = [name for name in table if name not in there]
+    bare = [name for name in names if name not in table]
+    return [*([f"{path}: of {count(len(table), 'row')} {len(lost):,} without a picture in the source: {_named(lost)}"]
+              if lost else []),
+            *([f"{path}: of {count(len(names), 'picture')} {len(bare):,} without a row: {_named(bare)}"]
+              if bare else [])]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

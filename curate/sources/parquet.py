@@ -46,7 +46,7 @@ class ParquetSource(Source):
         value = _group_images(place.url, path, group, self.image)[int(row) - start].as_py()
         return self._bytes_of(value)
 
-    def _entries(self) -> Iterator[SourceItem]:
+    def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
         place, patterns = self._place()
         names = place.files(patterns)
         if not names:

@@ -38,7 +38,7 @@ class WebdatasetSource(Source):
             raise OSError(f"{name}: ends within the member at byte {offset}")
         return data
 
-    def _entries(self) -> Iterator[SourceItem]:
+    def _entries(self, notices: list[str]) -> Iterator[SourceItem]:
         folder, patterns = split_pattern(self.path, _ENDING)
         place = locate(folder)
         shards = place.files(patterns)

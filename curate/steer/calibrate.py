@@ -17,6 +17,7 @@ from rich.table import Table
 from curate.dataset import SealedFolder
 from curate.errors import ConfigError
 from curate.files import write_atomic
+from curate.progress import count
 from curate.seal import Facts, RuleConfig, changed_rules, indexed_facts
 from curate.seeds import uniform
 from curate.steer.bounds import interval
@@ -27,6 +28,8 @@ from curate.store import RunPaths
 
 OUT = "calibrated.yaml"
 MAX_STYLES = 12
+NEARLY_ALL = 0.95
+"""Share of the made triplets from which on it is worth a word that rules keep so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,25 @@ def _show(made: Calibration, template: Sequence[RuleConfig], precision: float, c
         say(f"new rules: keep {made.share:.1%}, precision {tested.share:.1%}, at least {made.found.bound:.1%} with "
             f"{confidence:.0%} confidence ({tested.good} of {tested.n} kept labels of the testing part)")
         console.print(_thresholds(made, template))
+        for warning in _warnings(made, template, precision):
+            say(warning)
+    say(f"testing part: the {1 - SEARCHING:.0%} of the labels, by a hash of their ids, that no threshold was chosen on")
     if made.styles:
         say("styles with bad ones among the kept labels (* = surely below the precision):")
         console.print(_styles(made.styles, precision))
+
+
+def _warnings(made: Calibration, template: Sequence[RuleConfig], precision: float) -> list[str]:
+    """What the rules do that may not be meant so."""
+    dropped = [rule.column for rule, new in zip(template, made.rules, strict=True) if new is None]
+    told = []
+    if dropped:
+        told.append(f"note: {count(len(dropped), 'rule')} of {len(template)} left out ({', '.join(dropped)}): a "
+                    f"precision of {precision:g} is reached without, so nothing is rejected for that any more")
+    if made.share >= NEARLY_ALL:
+        told.append(f"note: they keep nearly everything; {made.labels.share:.0%} of all labels are good, so a "
+                    f"precision of {precision:g} asks for little: try a higher one")
+    return told
 
 
 def _shortfall(found: Found, precision: float, confidence: float) -> str:

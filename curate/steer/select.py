@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from curate.dataset import SealedFolder
 from curate.dataset.ids import write_ids
 from curate.errors import ConfigError
-from curate.steer.choosing import Candidate, choose
+from curate.progress import count as counted
+from curate.steer.choosing import Candidate, Choice, choose
 from curate.steer.embeddings import embeddings
 from curate.store import RunStore
 
@@ -29,9 +31,18 @@ def select(run: Path, count: int, out: Path | None, *, max_similarity: float) ->
     choice = choose(kept, embeddings(store, [one.unit_id for one in kept]), count, max_similarity=max_similarity)
     out = out or run / OUT
     write_ids(out, choice.unit_ids, about=f"{len(choice.unit_ids)} of {len(kept)} kept units of {run.resolve().name}")
-    chosen = set(choice.unit_ids)
-    styles = {one.style for one in kept if one.unit_id in chosen}
-    subjects = {one.subject for one in kept if one.unit_id in chosen and one.subject}
-    few = "" if len(chosen) == count else f" (asked for {count}: the others are kept by no rule or near-duplicates)"
-    print(f"{len(chosen)} of {len(kept)} kept{few}: {len(styles)} styles, {len(subjects) or 'unnamed'} subjects, "
-          f"{choice.duplicates} near-duplicates passed over\n{out}", file=sys.stderr)
+    print(_told(choice, kept, count, max_similarity), out, sep="\n", file=sys.stderr)
+
+
+def _told(choice: Choice, kept: Sequence[Candidate], count: int, max_similarity: float) -> str:
+    """What was chosen, and why no more."""
+    chosen = [one for one in kept if one.unit_id in set(choice.unit_ids)]
+    known = [counted(len({getattr(one, name) for one in chosen if getattr(one, name)}), name)
+             for name in ("style", "subject")]
+    lines = [f"{counted(len(chosen), 'triplet')} of the {len(kept):,} kept chosen ({', '.join(known)} by name)"]
+    if choice.duplicates:
+        lines.append(f"{choice.duplicates:,} passed over: more alike than {max_similarity:g} (--max-similarity) to a "
+                     "chosen one, as triplets of one target are")
+    if len(chosen) < count:
+        lines.append(f"{count:,} were asked for, but no more are kept and unlike those")
+    return "\n".join(lines)

@@ -64,8 +64,9 @@ class Found:
     bound: float
     """Lower bound of its precision at the confidence."""
     more_labels: int | None
-    """When none passed: about so many more labels, of all triplets that were made, will do; None = however many, for
-    these columns surely do not reach the precision."""
+    """When none passed: about so many more labels, of all triplets that were made, will do; None = however many: for
+    each box that keeps a share of ``WORTH`` the interval of its precision, on the searching part and on the testing
+    part, ends below what is asked for. With fewer labels than show boxes so strict, those are what lacks."""
     boxes: int
     """How many boxes were in the order."""
 
@@ -78,8 +79,9 @@ def find_thresholds(values: Floats, good: Bools, searching: Bools, population: F
     """
     floor = np.full(values.shape[1], -np.inf) if floor is None else floor
     some = population[::max(1, len(population) // MOST)]
-    order, seem = propose(values[searching], good[searching], some, int((~searching).sum()), precision=precision,
-                           confidence=confidence, floor=floor)
+    boxes, seem, surest = propose(values[searching], good[searching], some, int((~searching).sum()),
+                                  precision=precision, confidence=confidence, floor=floor)
+    order = boxes[surest::-1]
     testing, truth = values[~searching], good[~searching]
     passed: tuple[Floats, Count] | None = None
     first = Count(0, 0)
@@ -93,17 +95,26 @@ def find_thresholds(values: Floats, good: Bools, searching: Bools, population: F
         box, count = passed
         return Found(box, count, lower_bound(count.good, count.n, confidence), 0, len(order))
     tested = float((~searching).mean()) or 0.5
-    lacking = [_more(one, len(good), int(searching.sum()), tested, precision, confidence)
-               for one in seem if one.n >= WORTH * searching.sum()]
-    more = min((n for n in lacking if n is not None), default=None)
+    searched = int(searching.sum())
+    lacking: list[int] = []
+    for box, one in zip(boxes, seem, strict=True):
+        for count, among in ((one, searched), (counted(testing, truth, box), len(truth))):
+            more = _more(count, len(good), among, tested, precision, confidence)
+            if one.n >= WORTH * searched and more is not None:
+                lacking.append(more)
+                break
+    if not lacking and searched < FEWEST / WORTH:
+        lacking = [max(1, int(np.ceil(FEWEST / WORTH / SEARCHING)) - len(good))]
+    more = min(lacking, default=None)
     return Found(None, first, lower_bound(first.good, first.n, confidence), more, len(order))
 
 
 def propose(values: Floats, good: Bools, population: Floats, tests: int, *, precision: float, confidence: float,
-            floor: Floats) -> tuple[list[Floats], list[Count]]:
-    """Boxes in the order in which they are to be tested (see the module), and how good all boxes that there are seem.
+            floor: Floats) -> tuple[list[Floats], list[Count], int]:
+    """Boxes from loose to strict, how good they seem, and the place of the one to test first (then come the looser
+    ones; see the module).
 
-    The first is the box that is least likely to fail: strict boxes hold fewer of the ``tests`` labels that will test
+    That is the box that is least likely to fail: strict boxes hold fewer of the ``tests`` labels that will test
     them, loose ones fewer good. Boxes look better than they are on the labels that they were fitted to, so how good
     they are is estimated by cross-validation (``_levels``).
     """
@@ -112,8 +123,7 @@ def propose(values: Floats, good: Bools, population: Floats, tests: int, *, prec
     levels, truth = _levels(values, good, population, floor)
     seem = [_seems(levels, truth, share) for share in yields]
     risks = [_risk(one, round(share * tests), precision, confidence) for one, share in zip(seem, yields, strict=True)]
-    first = int(np.argmin(risks))
-    return boxes[first::-1], seem
+    return boxes, seem, int(np.argmin(risks))
 
 
 def _yields(boxes: list[Floats], population: Floats) -> list[float]:

@@ -140,7 +140,8 @@ def _of_file(store: RunStore, part: str) -> Unit:
         told = "".join(f"\n  {unit_id}  {role} {uri}"
                        for unit_id, role, uri in zip(shown["unit_id"], shown["role"], shown["uri"], strict=True))
         more = f"\n  and {len(ids) - MAX_UNITS} more" if len(ids) > MAX_UNITS else ""
-        raise ConfigError(f"{part!r}: {len(ids)} units have an input file of such a name; give the id of one:{told}{more}")
+        raise ConfigError(f"{part!r}: {len(ids)} units have an input file of such a name; give the id of one:"
+                          f"{told}{more}")
     place = store.plan.table(["unit_id"]).column(0).index(ids[0]).as_py()
     return store.plan.units(place, place + 1)[0]
 

@@ -35,5 +35,6 @@ def export(path: Path, out: Path, form: Form, ids: Path | None) -> None:
         case "shards":
             combine([sealed], out, ids=chosen)
     sizes = ", ".join(f"{split} {len(mine)}" for split, mine in whole.splits.items())
-    unkept = "" if chosen is None else f" ({len(chosen) - sum(map(len, whole.splits.values()))} of the list not kept)"
-    print(f"{sizes}{unkept} in {out}", file=sys.stderr)
+    unkept = 0 if chosen is None else len(chosen) - sum(map(len, whole.splits.values()))
+    left_out = f" ({unkept} of the list left out: not kept)" if unkept else ""
+    print(f"{sizes}{left_out} in {out}", file=sys.stderr)

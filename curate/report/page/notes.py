@@ -27,7 +27,7 @@ class Note(NamedTuple):
 def notes(stats: Mapping[str, Any], rules: list[dict[str, Any]]) -> list[Note]:
     """At most ``MAX_NOTES``, bad ones first. ``stats``: what ``collect`` returned."""
     found = [*_unfinished(stats), *_failures(stats), *_styles(stats), *_gaps(stats), *_reasons(stats, rules),
-             *_splits(stats), *_licences(stats)]
+             *_splits(stats), *_licences(stats), *_captions(stats)]
     return sorted(found, key=lambda note: LEVELS.index(note.level))[:MAX_NOTES]
 
 
@@ -107,3 +107,13 @@ def _licences(stats: Mapping[str, Any]) -> Iterator[Note]:
     unknown = stats["licences"].get(NOT_STATED, {}).get("kept", 0)
     if unknown:
         yield Note("bad", f"{unknown:,} kept triplets have an input image without a stated licence.")
+
+
+def _captions(stats: Mapping[str, Any]) -> Iterator[Note]:
+    empty = stats["uncaptioned"]
+    if empty["kept"]:
+        of = count(stats["funnel"]["kept"], "kept triplet")
+        yield Note("bad", f"{empty['kept']:,} of {of} have an empty caption: the text that a model is trained with.")
+    elif empty["planned"]:
+        of = count(stats["funnel"]["planned"], "unit")
+        yield Note("watch", f"{empty['planned']:,} of {of} have an empty caption.")

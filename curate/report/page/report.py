@@ -34,7 +34,7 @@ def write_report(run: Path, out: Path) -> None:
             "units": pack(units, store, rules, [triplet["position"] for triplet in shown])}
     html = page("report.html.j2", SCRIPTS, data, stats=stats, notes=notes(stats, rules),
                 matrix=score_matrix(stats["scores"]), card=_card(store), duplicates=_duplicates(units),
-                pictures=len(shown), title=stats["run"], selection=bool(is_left_out(units.frame).any()))
+                pictures=len(shown), title=stats["run"], place=str(run), selection=bool(is_left_out(units.frame).any()))
     write_atomic(out, html.encode())
 
 

@@ -151,7 +151,8 @@ def _annotated(field: FieldInfo) -> Any:
 def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        bounds = [f"{sign} {getattr(each, name)}" for each in inner[1:] for name, sign in _BOUNDS.items()
+        told = [part for each in inner[1:] for part in getattr(each, "metadata", (each,))]
+        bounds = [f"{sign} {getattr(each, name)}" for each in told for name, sign in _BOUNDS.items()
                   if getattr(each, name, None) is not None]
         words = _type(inner[0], links)
         return f"{words} {', '.join(bounds)}" if bounds else words

@@ -1,4 +1,4 @@
-"""What mkdocs makes while it builds: the CLI reference from the app, pictures and score matrices from a small run."""
+"""What mkdocs makes while it builds: references of commands and config keys, pictures, and score matrices of a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads this file by its path
 
+import config_page
 import pictures
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ QUOTE = re.compile(r"<!-- from README: (.+) -->")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated page and pictures."""
+    """Add the generated pages and pictures."""
     from mkdocs.structure.files import File
 
     folder = Path(config.config_file_path).parent / WORK
@@ -35,6 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in pictures.NAMES:
         files.append(File.generated(config, f"pictures/{name}", abs_src_path=str(folder / name)))
     files.append(File.generated(config, "cli.md", content=cli_page()))
+    files.append(File.generated(config, "config.md", content=config_page.page()))
     return files
 
 

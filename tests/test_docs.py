@@ -13,11 +13,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from curate.bench.config import BenchConfig
+from curate.bench.listed import ListFile
 from curate.interfaces import ROLES
 from curate.item_columns import ITEM_FIELDS
+from curate.run.config import RunConfig
 from curate.run.pilot import PilotFigures, StageFigures
 from curate.steer import labels
 from curate.store import candidates, plan
+from curate.train.config import TrainConfig
+from docs import config_page
 from tests.browser import Watched, launched, needs_chromium
 from tests.docs_blocks import LANGUAGES, PAGES, ROOT, Block, blocks_of
 from tests.docs_checks import check_command, check_inline, check_yaml, inline_commands, named_places
@@ -122,6 +127,27 @@ def test_the_page_of_file_formats_names_every_field(tmp_path: Path) -> None:
     assert [name for name in sorted(fields) if f"`{roles.get(name, name)}`" not in text] == []
 
 
+def test_the_page_of_config_keys_has_every_field_of_every_class() -> None:
+    told = re.findall(r"^### .* \{ #(\S+) \}$(.*?)(?=^##|\Z)", config_page.page(), re.MULTILINE | re.DOTALL)
+    keys = {anchor.rpartition("-")[2]: set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+            for anchor, table in told}
+    for whole in (RunConfig, TrainConfig, BenchConfig, ListFile):
+        schema = whole.model_json_schema()
+        for each in (schema, *schema["$defs"].values()):
+            if each.get("type") == "object":
+                assert keys.get(each["title"].lower(), set()) == set(each["properties"]), each["title"]
+    links = re.findall(r"\]\(#([^)]+)\)", config_page.page())
+    assert len(links) > 40 and set(links) <= {anchor for anchor, _ in told}
+
+
+def test_the_page_of_config_keys_says_what_the_code_says() -> None:
+    lines = config_page.page().splitlines()
+    assert any(line.startswith("| `per_target` | integer >= 1 | `1` | Units of one target,") for line in lines)
+    assert any(line.startswith("| `match_set` | `true` or `false` | `false` | Draw new subjects") for line in lines)
+    assert any(line.startswith("| `output` | text | **required** | The run directory") for line in lines)
+    assert any(line.startswith("| `num_steps` | integer >= 1 | `25` | T, Euler steps") for line in lines)
+
+
 def build(folder: Path, *, pictures: bool) -> Path:
     """The site by mkdocs in strict mode: a warning is an error (not with --quiet, which hides them from it)."""
     pytest.importorskip("mkdocs", reason="mkdocs-material is of the extra `docs`")
@@ -142,6 +168,7 @@ def test_the_site_builds_and_has_every_command(site: Path) -> None:
     assert "240 planned: kept" in (site / "index.html").read_text()  # from the README
     text = (site / "cli.html").read_text()
     assert all(f"curate {name}" in text for name in ("run", "seal", "zoo eval")) and "--retry-failed" in text
+    assert "match_set" in (site / "config.html").read_text()
 
 
 @needs_chromium

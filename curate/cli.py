@@ -98,7 +98,7 @@ def calibrate(
     run_folder: RunFolder,
     labels: Annotated[Path | None, typer.Option("--labels", help="Default: RUN/labels.parquet.")] = None,
     precision: Annotated[float, typer.Option("--precision", help="Share of good ones among the kept.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="That the precision is at least so high.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="That the precision is at least so high.")] = 0.975,
     rules: Annotated[Path | None, typer.Option("--rules", help="Which columns; default: the sealed rules.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/calibrated.yaml.")] = None,
 ) -> None:

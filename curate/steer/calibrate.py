@@ -171,7 +171,7 @@ def _show(made: Calibration, template: Sequence[RuleConfig], precision: float, c
     else:
         tested = made.found.tested
         say(f"new rules: keep {made.share:.1%}, precision {tested.share:.1%}, at least {made.found.bound:.1%} with "
-            f"{confidence:.0%} confidence ({tested.good} of {tested.n} kept labels of the testing part)")
+            f"{100 * confidence:g}% confidence ({tested.good} of {tested.n} kept labels of the testing part)")
         console.print(_thresholds(made, template))
         for warning in _warnings(made, template, precision):
             say(warning)
@@ -199,7 +199,7 @@ def _shortfall(found: Found, precision: float, confidence: float) -> str:
     if found.more_labels is None:
         return (f"no thresholds of these columns reach a precision of {precision:g} (the surest: {tried}): more labels "
                 "will not change that, other scorers, experts or a lower precision may")
-    return (f"too few labels for a precision of {precision:g} with {confidence:.0%} confidence (the surest thresholds: "
+    return (f"too few labels for a precision of {precision:g} with {100 * confidence:g}% confidence (the surest thresholds: "
             f"{tried}): about {found.more_labels} more are needed")
 
 

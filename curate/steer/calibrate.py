@@ -199,8 +199,8 @@ def _shortfall(found: Found, precision: float, confidence: float) -> str:
     if found.more_labels is None:
         return (f"no thresholds of these columns reach a precision of {precision:g} (the surest: {tried}): more labels "
                 "will not change that, other scorers, experts or a lower precision may")
-    return (f"too few labels for a precision of {precision:g} with {100 * confidence:g}% confidence (the surest thresholds: "
-            f"{tried}): about {found.more_labels} more are needed")
+    return (f"too few labels for a precision of {precision:g} with {100 * confidence:g}% confidence (the surest "
+            f"thresholds: {tried}): about {found.more_labels} more are needed")
 
 
 def _thresholds(made: Calibration, template: Sequence[RuleConfig]) -> Table:

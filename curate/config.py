@@ -27,6 +27,7 @@ class ResourcesConfig(StrictModel):
     """What one worker of a stage takes. ``cpus`` is also its torch thread count (fixed, so that bytes are)."""
 
     cpus: int = Field(default=1, ge=1)
+    """Also its number of torch threads."""
     gpus: Annotated[float, Field(ge=0.0)] | Literal["auto"] = 0.0
     """Below 1: stages share a GPU. ``auto``: as much as the stage took in the pilot (see ``cluster.pilot``)."""
     replicas: Annotated[int, Field(ge=1)] | Literal["auto"] | tuple[int, int] = "auto"
@@ -45,6 +46,7 @@ class StageConfig(StrictModel):
     """Base of expert and scorer configs: model work that runs in a worker. ``resources`` never enters an identity."""
 
     resources: ResourcesConfig = ResourcesConfig()
+    """What a worker takes, and how many there are; changes no byte."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -22,7 +22,7 @@ Every key of the YAML files, made from the classes that read them: what stands h
 other key is refused, with file and line. A title says where its keys stand, in the words of `--set`: those under
 `sources.NAME` are keys of every source, whatever you call it, and those under `rules.N` of every rule, counted from 0.
 Commented examples lie in `configs/`, and the [tutorial](tutorial.md) explains one. Paths are relative to where the
-command runs, unless a key says otherwise.
+command runs, unless a key says otherwise. "None" is YAML's `null`.
 """
 PARTS = {
     "run": ("Runs", "For `curate run` and `curate plan`. A file for `--rules` has `rules` and `near_duplicates`."),
@@ -46,15 +46,20 @@ class Section:
 
     @property
     def title(self) -> str:
-        """The place, and the kind where there are several for it."""
-        kind = self.cls.model_fields.get("kind")
-        told = f" ({kind.default})" if kind and isinstance(kind.default, str) else ""
-        return f"`{self.path}`{told}" if self.path else "At the top"
+        """The place, and the kind where it has one."""
+        kind = kind_of(self.cls)
+        return f"`{self.path}`{f' ({kind})' if kind else ''}" if self.path else "At the top"
 
     @property
     def anchor(self) -> str:
         """Of its heading."""
         return re.sub(r"\W+", "-", f"{self.part} {self.path} {self.cls.__name__}").strip("-").lower()
+
+
+def kind_of(cls: type[BaseModel]) -> str:
+    """What ``kind:`` names the class by; "" where it goes without."""
+    kind = cls.model_fields.get("kind")
+    return str(get_args(kind.annotation)[0]) if kind and len(get_args(kind.annotation)) == 1 else ""
 
 
 def page() -> str:
@@ -105,10 +110,16 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _section(section: Section, links: dict[type[BaseModel], str]) -> str:
     said, about = field_words(section.cls)
-    rows = [f"| `{name}` | {_cell(_type(_annotated(field), links))} | {_cell(_default(field))} | {_cell(said[name])} |"
-            for name, field in section.cls.model_fields.items()]
+    rows = [f"| `{name}` | {_cell(_type(_annotated(field), links))} | {_cell(_default(field))} | "
+            f"{_cell(said[name] or _first_sentence(field))} |" for name, field in section.cls.model_fields.items()]
     table = "\n".join(["| key | value | default | what it is |", "|---|---|---|---|", *rows])
     return f"### {section.title} {{ #{section.anchor} }}\n\n{about}\n\n{table}"
+
+
+def _first_sentence(field: FieldInfo) -> str:
+    """Of the one config class that the field holds: for fields that need no words of their own."""
+    inside = [cls for _, cls in _models(field.annotation)]
+    return re.split(r"(?<=\.)\s", inspect.cleandoc(inside[0].__doc__ or ""))[0] if len(inside) == 1 else ""
 
 
 def field_words(cls: type[BaseModel]) -> tuple[dict[str, str], str]:
@@ -129,8 +140,8 @@ def field_words(cls: type[BaseModel]) -> tuple[dict[str, str], str]:
 
 
 def _without_fields(words: str, names: Container[str]) -> str:
-    """A docstring less what it says line by line of fields; what looks like that and is none stands as it is."""
-    return _IN_CLASS.sub(lambda found: "" if found[1] in names else f"    {found[0]}", words).strip()
+    """A docstring less what it says line by line of fields."""
+    return _IN_CLASS.sub(lambda found: "" if found[1] in names else found[0], words).strip()
 
 
 def _under_fields(cls: type[BaseModel]) -> dict[str, str]:
@@ -155,10 +166,12 @@ def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
         bounds = [f"{sign} {getattr(each, name)}" for each in told for name, sign in _BOUNDS.items()
                   if getattr(each, name, None) is not None]
         words = _type(inner[0], links)
-        return f"{words} {', '.join(bounds)}" if bounds else words
+        return f"{words} ({', '.join(bounds)})" if bounds else words
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin in (Union, UnionType):
+        if all(each in links and kind_of(each) for each in inner):
+            return "by `kind`: " + ", ".join(f"[{kind_of(each)}]({links[each].rpartition('(')[2]}" for each in inner)
         return " or ".join(dict.fromkeys(_type(each, links) for each in inner))
     if origin is dict:
         names = "names" if inner[0] is str else _type(inner[0], links)

@@ -25,17 +25,16 @@ class Scorer(StageConfig):
 
 
 class ModelScorer(Scorer):
-    """A scorer with weights.
-
-    ``model`` is a local path, a hub id or ``zoo:NAME``; ``revision`` pins a hub id; ``batch`` is the number
-    of units in one forward pass (batch composition reaches the last bits of a float, so it belongs to the
-    identity).
-    """
+    """A scorer with weights."""
 
     model: str
+    """A local path, a hub id or ``zoo:NAME``."""
     revision: str | None = None
+    """Pins a hub id; a run replaces a branch or tag by the commit that it is."""
     dtype: Dtype = "float32"
+    """Of the weights."""
     batch: int = Field(default=16, ge=1)
+    """Units in one forward pass (its composition reaches the last bits of a float, so it belongs to the identity)."""
 
     @property
     def hub_id(self) -> str | None:
@@ -50,13 +49,11 @@ class ModelScorer(Scorer):
 
 
 class TransformersScorer(ModelScorer):
-    """A scorer whose model transformers loads: from safetensors, and from pickles only where they are named.
-
-    ``pickles``: names relative to a local folder, or ``pytorch_model.bin`` of a hub id; torch opens them with
-    weights_only. They are no part of the identity: the weights are.
-    """
+    """A scorer whose model transformers loads: from safetensors, and from pickles only where they are named."""
 
     pickles: tuple[str, ...] = ()
+    """Those that may be opened: names relative to a local folder, or ``pytorch_model.bin`` of a hub id. torch opens
+    them with weights_only. They are no part of the identity: the weights are."""
 
     def identity(self) -> dict[str, object]:
         """As ``ModelScorer.identity``."""

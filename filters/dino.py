@@ -26,7 +26,9 @@ class VisionScorer(TransformersScorer):
     """Fields of scorers on ImageNet-style networks: resize the short side, crop the centre."""
 
     resize_px: int = Field(default=256, ge=8)
+    """Of the short side."""
     crop_px: int = Field(default=224, ge=8)
+    """Of the square in the middle."""
 
     def tower(self, family: Family, device: str, *, images: int) -> VisionTower:
         """The loaded network with this config's preprocessing; ``images`` of a unit go through it."""

@@ -32,8 +32,10 @@ class Captioner(StageConfig):
     """A folder or a hub id."""
     revision: str | None = None
     licence: str = ""
+    """Of the model, as its card says."""
     dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
     question: str = QUESTION
+    """What is asked of each image; the style should stay out of the answer."""
     max_tokens: int = Field(default=32, ge=1)
 
     def identity(self) -> dict[str, object]:

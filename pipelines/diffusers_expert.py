@@ -58,6 +58,7 @@ class DiffusersExpert(StageConfig):
     variant: str | None = None
     """Of the weight files, as they are named on the hub: fp16."""
     dtype: Dtype = "float32"
+    """Of the weights."""
     components: dict[str, Component | None] = Field(default_factory=dict)
     """Components that the model's folder does not have: a ControlNet, an image encoder; null takes one out again."""
     ip_adapter: IpAdapter | None = None
@@ -86,12 +87,17 @@ class DiffusersExpert(StageConfig):
     layout_argument: str | None = None
     """The call's argument that takes ``preserved`` or ``shifted`` (one each unit when batched), if it has one."""
     steps: int | None = Field(default=None, ge=1)
+    """``num_inference_steps`` of the call; None: the pipeline's own."""
     guidance: float | None = None
+    """``guidance_scale`` of the call; None: the pipeline's own."""
     width: int | None = Field(default=None, ge=8)
+    """Pixels to draw at, handed to the call; None: the call is not told."""
     height: int | None = Field(default=None, ge=8)
+    """As ``width``."""
     size: SizeRule | None = None
     """Draw at a size made from the reference's, instead of a fixed width and height."""
     batched: bool = True
+    """All units of a block in one call; false for pipelines that take one set of references a call."""
 
     @model_validator(mode="before")
     @classmethod

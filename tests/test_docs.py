@@ -142,10 +142,12 @@ def test_the_page_of_config_keys_has_every_field_of_every_class() -> None:
 
 def test_the_page_of_config_keys_says_what_the_code_says() -> None:
     lines = config_page.page().splitlines()
-    assert any(line.startswith("| `per_target` | integer >= 1 | `1` | Units of one target,") for line in lines)
+    assert any(line.startswith("| `per_target` | integer (>= 1) | `1` | Units of one target,") for line in lines)
     assert any(line.startswith("| `match_set` | `true` or `false` | `false` | Draw new subjects") for line in lines)
+    assert any(line.startswith("| `pilot` | text or `null` | `null` | pilot.json of ``curate plan") for line in lines)
+    assert any("[folder](#run-sources-name-foldersource), [parquet](#" in line for line in lines)
     assert any(line.startswith("| `output` | text | **required** | The run directory") for line in lines)
-    assert any(line.startswith("| `num_steps` | integer >= 1 | `25` | T, Euler steps") for line in lines)
+    assert any(line.startswith("| `num_steps` | integer (>= 1) | `25` | T, Euler steps") for line in lines)
 
 
 def build(folder: Path, *, pictures: bool) -> Path:

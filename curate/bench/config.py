@@ -18,22 +18,26 @@ COPIES = ("copy_content", "copy_style")
 
 
 class BenchConfig(StrictModel):
-    """All of a bench.
-
-    ``baselines``: systems that all others are compared with item by item; by default those that copy an input.
-    ``max_failed_fraction``: of the images asked for; more is exit code 1, after the report is written.
-    """
+    """All of a bench."""
 
     output: str = Field(min_length=1)
+    """Folder of images, numbers and report."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     bench: SourceConfig
+    """Where the items come from: what is to be drawn."""
     systems: tuple[SystemConfig, ...] = Field(min_length=1)
+    """Who draws."""
     metrics: tuple[MetricConfig, ...] = Field(min_length=1)
+    """What is measured of each image."""
     combined: CombinedConfig | None = CombinedConfig()
     baselines: tuple[str, ...] | None = None
+    """Systems that all others are compared with item by item; None: those that copy an input."""
     resamples: int = Field(default=RESAMPLES, ge=100)
+    """Of the bootstrap behind the intervals."""
     grid_rows: int = Field(default=12, ge=1)
+    """Items on the page of pictures."""
     max_failed_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Of the images asked for; more is exit code 1, after the report is written."""
 
     @property
     def columns(self) -> dict[str, Column]:

@@ -40,6 +40,7 @@ class FailureBudget(StrictModel):
     """How many failed units a run may end with and still exit 0."""
 
     max_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Of the planned units."""
 
 
 class UntilConfig(StrictModel):
@@ -73,19 +74,24 @@ class RunConfig(StrictModel):
     output: str
     """The run directory: a path (on a cluster one that all nodes share) or a URL as ``s3://bucket/run``."""
     seed: int = 0
+    """Of all that is drawn: which subjects meet, which side of the split, what the experts draw."""
     size: int = Field(default=512, ge=16, le=4096)
     """Pixels; the images of a triplet are square."""
     fit: FitMode = "pad"
+    """How other shapes become square: ``pad`` (filled up with white), ``crop`` (the middle), ``stretch``."""
     block: int = Field(default=8, ge=1, le=256)
     """Units that are made, scored and committed together."""
     limit: int | None = Field(default=None, ge=1)
     """Plan only the first so many units (they are representative: the plan interleaves styles)."""
     val_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the subjects, with all their pictures, that goes to the val side."""
     sources: dict[str, SourceConfig]
     """from_stylized: ``input`` and, unless new subjects come by prompt, ``subjects``; from_pair: ``contents`` and
     ``styles``."""
     recipe: RecipeConfig
+    """How a triplet is made: what is given, and what the experts make of it."""
     experts: dict[Verb, AnyExpert]
+    """``stylize``, and for from_stylized ``destylize``."""
     captioner: Captioner | None = None
     """Writes the captions that the sources lack; None: such units are prompted without words."""
     scorers: dict[str, AnyScorer] = Field(default_factory=dict)
@@ -93,7 +99,9 @@ class RunConfig(StrictModel):
     cascade: tuple[str, ...] = ()
     """Scorers that skip units which already broke a rule."""
     rules: tuple[RuleConfig, ...] = ()
+    """The first that a unit breaks gives the reason. Without any, all that is made is kept."""
     near_duplicates: NearDuplicateConfig | None = None
+    """``{}`` rejects the later of two targets that look alike; None: they stay."""
     shards: SealConfig = SealConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()

@@ -28,8 +28,11 @@ class RuleConfig(StrictModel):
     """A score column and the bounds that a kept unit must be within (both ends inclusive)."""
 
     column: str
+    """``<scorer>.<what>.<pair>``, as the scorer's own text names them."""
     min: float | None = None
+    """Less is rejected."""
     max: float | None = None
+    """More is rejected."""
     reason: str = ""
     """What the index says of a unit that breaks it; by default "<column> too low" or "<column> too high"."""
     layout: Layout | None = None

@@ -50,6 +50,7 @@ class EmojiSource(Source):
     """How many images: every style gets as many as any other (up to one), and no subject a second image before all had
     one. Without it, every subject in every style."""
     size: int = Field(default=512, ge=16, le=4096)
+    """Pixels to draw at; the run brings pictures to its own ``size``."""
     heldout: bool = True
     """False leaves out the subjects that emoji-bench asks for: what is trained on the triplets can then be benched."""
     seed: int = 0

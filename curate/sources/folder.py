@@ -41,7 +41,9 @@ class FolderSource(Source):
     style_from_parent: bool = False
     """The name of the folder that holds the image is its style, where nothing else names one."""
     licence: str = ""
+    """Of the images, where nothing else names one; goes into every triplet and the data card."""
     attribution: str = ""
+    """Whom to name for the images; goes where the licence goes."""
 
     def _read(self, locator: str) -> bytes:
         return locate(self.path).read(locator)

@@ -36,7 +36,9 @@ class ParquetSource(Source):
     """Folder that relative image paths start from; without it, the folder of ``path``."""
     columns: ColumnNames = ColumnNames()
     licence: str = ""
+    """Of the images, where nothing else names one; goes into every triplet and the data card."""
     attribution: str = ""
+    """Whom to name for the images; goes where the licence goes."""
 
     def _read(self, locator: str) -> bytes:
         name, _, row = locator.rpartition("#")

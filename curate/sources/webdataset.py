@@ -28,7 +28,9 @@ class WebdatasetSource(Source):
     """Endings of the members with labels; the first that says something wins. ``*json`` = object, else a caption."""
     columns: ColumnNames = ColumnNames()
     licence: str = ""
+    """Of the images, where nothing else names one; goes into every triplet and the data card."""
     attribution: str = ""
+    """Whom to name for the images; goes where the licence goes."""
 
     def _read(self, locator: str) -> bytes:
         name, _, part = locator.rpartition("#")

@@ -69,6 +69,7 @@ class TrainConfig(StrictModel):
     """What is trained, on what, how, and where to. Relative paths are relative to where the command runs."""
 
     out: str
+    """Folder of checkpoints, log, samples and the trained model."""
     base: Base
     """A `UsoPipeline` folder, `zoo:NAME`, or a hub id; or its parts: {preset: uso, uso: null} is FLUX.1 dev and SigLIP
     from the hub with a new projector (see configs/experts/uso.yaml)."""

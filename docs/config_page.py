@@ -30,6 +30,8 @@ PARTS = {
     "bench": ("Benches", "For `curate bench`."),
     "list": ("The list of a bench", "The file that `bench: {kind: list, file: ...}` names."),
 }
+LONG = 200
+"""Letters of a default that a table does not show."""
 _SIMPLE = {str: "text", int: "integer", float: "number", bool: "`true` or `false`", NoneType: "`null`"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
 _IN_CLASS = re.compile(r"^(\w+) {2,}(\S.*(?:\n {3,}.*)*)", re.MULTILINE)
@@ -47,7 +49,7 @@ class Section:
     @property
     def title(self) -> str:
         """The place, and the kind where it has one."""
-        kind = kind_of(self.cls)
+        _, kind = tag_of(self.cls)
         return f"`{self.path}`{f' ({kind})' if kind else ''}" if self.path else "At the top"
 
     @property
@@ -56,10 +58,12 @@ class Section:
         return re.sub(r"\W+", "-", f"{self.part} {self.path} {self.cls.__name__}").strip("-").lower()
 
 
-def kind_of(cls: type[BaseModel]) -> str:
-    """What ``kind:`` names the class by; "" where it goes without."""
-    kind = cls.model_fields.get("kind")
-    return str(get_args(kind.annotation)[0]) if kind and len(get_args(kind.annotation)) == 1 else ""
+def tag_of(cls: type[BaseModel]) -> tuple[str, str]:
+    """The key with a single possible value, by which a config says that it means this class; "" and "" for none."""
+    for name, field in cls.model_fields.items():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return name, str(get_args(field.annotation)[0])
+    return "", ""
 
 
 def page() -> str:
@@ -170,8 +174,9 @@ def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin in (Union, UnionType):
-        if all(each in links and kind_of(each) for each in inner):
-            return "by `kind`: " + ", ".join(f"[{kind_of(each)}]({links[each].rpartition('(')[2]}" for each in inner)
+        if all(each in links and any(tag_of(each)) for each in inner):
+            named = ", ".join(f"[{tag_of(each)[1]}]({links[each].rpartition('(')[2]}" for each in inner)
+            return f"one of these, by `{tag_of(inner[0])[0]}`: {named}"
         return " or ".join(dict.fromkeys(_type(each, links) for each in inner))
     if origin is dict:
         names = "names" if inner[0] is str else _type(inner[0], links)
@@ -189,7 +194,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         changed = value.model_dump(mode="json", exclude_unset=True)
-        return f"`{json.dumps(changed)}`" if changed else "see there"
+        return f"`{json.dumps(changed)}`" if changed and len(str(changed)) < LONG else "see there"
     return f"`{json.dumps(value)}`" if value != "" else "empty"
 
 

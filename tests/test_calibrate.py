@@ -159,7 +159,7 @@ def test_command_writes_rules_that_seal_takes(labelled: tuple[RunStore, np.ndarr
     assert "style 0" in result.output or "style 1" in result.output
     text = out.read_text()
     rules = [RuleConfig.model_validate(rule) for rule in yaml.safe_load(text)["rules"]]
-    assert text.startswith("# curate calibrate: precision 0.9 with confidence 0.95")
+    assert text.startswith("# curate calibrate: precision 0.9 with confidence 0.975")
     assert {rule.column: rule.reason for rule in rules}["b"] == "b leaks"
     report = seal(store, rules=rules, scorers=[("s", "1")])
     index = pd.read_parquet(store.paths.shards / "index.parquet")

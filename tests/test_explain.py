@@ -141,7 +141,7 @@ def test_units_are_found_by_a_part_of_the_name_of_a_file(tmp_path: Path) -> None
     units = store.units()
     assert find_unit(store, "target 3") == find_unit(store, "ARGET 3") == units[3]
     assert find_unit(store, "plain 1") == units[1]  # a whole name goes before parts of others
-    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units .*\n  {units[1].unit_id}  subject  /data/pl"):
+    with pytest.raises(ConfigError, match=rf"'lain 1': 11 units .*\n  {units[1].unit_id}  subject /data/pl"):
         find_unit(store, "lain 1")
 
 

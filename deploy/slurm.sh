@@ -28,7 +28,8 @@ START_LIMIT_S=${START_LIMIT_S:-300}
 # shellcheck disable=SC1091  # a path of the user's
 source "$VENV/bin/activate"
 
-head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST") # `| head -n 1` would end scontrol by SIGPIPE
+head_node=${hosts[0]}
 port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-0}
 cpus=${SLURM_CPUS_PER_TASK:-1}

@@ -37,7 +37,7 @@ def test_subjects_are_things_in_both_sets() -> None:
 def test_items_are_labelled_licensed_and_read_back() -> None:
     source = EmojiSource(styles=("as-drawn", "comic-dots"), count=40, size=32)
     items, report = source.scan("input")
-    assert report == (40, 0) and len({item.subject for item in items}) == 40
+    assert report[:2] == (40, 0) and len({item.subject for item in items}) == 40
     assert Counter(item.style for item in items) == dict.fromkeys(
         ("twemoji/as-drawn", "twemoji/comic-dots", "openmoji/as-drawn", "openmoji/comic-dots"), 10)
     for item in items:

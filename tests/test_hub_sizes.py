@@ -99,7 +99,7 @@ def test_the_plan_adds_up_memory_and_download(hub: Hub, tmp_path: Path, capsys: 
     config = small_config(tmp_path)
     overrides = ("captioner.model=org/writer", "captioner.dtype=float32", "scorers.csd.model=org/csd/old.bin",
                  "scorers.again.kind=csd", "scorers.again.model=org/csd/checkpoints/whole.safetensors",
-                 "scorers.lost.kind=csd", "scorers.lost.model=org/lost")
+                 "scorers.lost.kind=csd", "scorers.lost.model=org/lost", f"scorers.lost.revision={COMMIT}")
     assert plan_config(config, overrides, None) == 0
     told = capsys.readouterr().out
     assert "org/writer: 6 KiB of files (6 KiB to download), memory 5.86 KiB and activations" in told

@@ -74,7 +74,7 @@ def subject_of(config: RunConfig) -> str:
     scorers = {name: scorer.identity() for name, scorer in config.scorers.items()}
     rules = [rule.model_dump(mode="json") for rule in config.rules]
     return seeds.digest(fingerprint({"experts": experts, "scorers": scorers, "rules": rules, "size": config.size,
-                                     "block": config.block, "cascade": list(config.cascade),
+                                     "fit": config.fit, "block": config.block, "cascade": list(config.cascade),
                                      "recipe": config.recipe.model_dump(mode="json")}), size=8)
 
 

@@ -123,7 +123,9 @@ def test_a_run_ends_by_gpu_hours_and_a_larger_budget_goes_on_from_what_was_used(
     root = tmp_path / "run"
     used, committed = hours_so_far(root), RunStore.open(root).committed()
     assert used >= 0.00005 and 0 < len(committed) < 12
-    assert verify(root) == [] and (index(tmp_path)["status"] == "pending").sum() == 12 - len(committed)
+    scored = int((index(tmp_path)["status"] == "kept").sum())  # of those that were made some wait for their scores
+    assert verify(root) == [] and scored <= len(committed)
+    assert (index(tmp_path)["status"] == "pending").sum() == 12 - scored
     assert run("until.gpu_hours=0.00005") == 0, "the budget was spent by an earlier call"
     assert RunStore.open(root).committed() == committed and hours_so_far(root) == used
     assert run("until.gpu_hours=1000") == 0

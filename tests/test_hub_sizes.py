@@ -17,7 +17,7 @@ from curate.run.weights import model_sizes, weight_names
 from filters.csd import CsdScorer
 from pipelines.captioner import Captioner
 from pipelines.diffusers_expert import DiffusersExpert
-from tests.hub_server import COMMIT, Hub, hub_server
+from tests.hub_server import COMMIT, Hub, hub_server, lead_to
 from tests.test_run import small_config
 
 
@@ -40,11 +40,7 @@ REPOS = {
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """huggingface_hub led to a hub of ours and to an empty cache."""
     with hub_server(REPOS) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)  # both are read from HF_ENDPOINT at import
-        files = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        lead_to(server, tmp_path / "cache", monkeypatch)
         files_on_hub.cache_clear()
         yield server
         files_on_hub.cache_clear()

@@ -7,15 +7,16 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import yaml
 
 from curate.errors import ModelError
 from curate.models import commit_of
 from curate.run.command import run_config
+from tests.hub_server import COMMIT, hub_server, lead_to
 from tests.preset_parts import picture
 from tests.tiny_pipelines import save_instruct_pix2pix
-from tests.token_hub import COMMIT, token_hub
 
 TOKEN = "hf_SecretSecretSecretSecretSecretSecre"
 
@@ -44,7 +45,9 @@ def test_a_token_reaches_the_hub_and_stands_nowhere(
     told: list[str] = []
     local = str(save_instruct_pix2pix(tmp_path / "model"))
     commit_of.cache_clear()
-    with token_hub(TOKEN, str(tmp_path / "cache"), monkeypatch) as hub:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with hub_server({"someone/edit": {}, "someone/dino": {}}, token=TOKEN) as hub:
+        lead_to(hub, tmp_path / "cache", monkeypatch)
         assert commit_of("someone/edit") == COMMIT
         assert run_config(config_file(tmp_path, local), (), dry_run=False, retry_failed=False) == 0
         dino = {"dino": {"kind": "dino", "model": "someone/dino"}}
@@ -57,6 +60,7 @@ def test_a_token_reaches_the_hub_and_stands_nowhere(
         with pytest.raises(ModelError, match="someone/edit: its commit"):
             commit_of("someone/edit")
     commit_of.cache_clear()
+    huggingface_hub.close_session()
     assert hub.tokens("/api/models/someone/edit") == {f"Bearer {TOKEN}", "Bearer hf_another"}
     assert hub.tokens("/someone/dino/resolve/") == hub.tokens("/someone/edit/resolve/") == {f"Bearer {TOKEN}"}
     assert TOKEN not in "".join([*told, caplog.text, *capfd.readouterr()])

@@ -1,14 +1,11 @@
-"""The trainer's data: order as a function of seed and position, batches, dropout, features on disk; on real shards."""
+"""The trainer's data: order as a function of seed and position, batches, dropout; on real shards."""
 
 from __future__ import annotations
 
 import functools
 import http.server
 import json
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +20,7 @@ import torch
 from PIL import Image
 
 from curate.config import parse
-from curate.errors import ConfigError, SourceError, StoreError
+from curate.errors import ConfigError, SourceError
 from curate.images import encode
 from curate.interfaces import ROLES
 from curate.records import Work
@@ -35,23 +32,12 @@ from pipelines.data import (
     DataConfig,
     DatasetConfig,
     DropoutConfig,
-    FeatureCache,
     Triplet,
     TripletStream,
     batches,
 )
 from pipelines.data.encoded import EncodedSample
 from pipelines.data.order import BLOCK, Mixture, PassOrder
-from pipelines.data.transforms import (
-    Size,
-    bucket_of,
-    buckets_for,
-    content_reference,
-    content_size,
-    crop_resize,
-    prepare,
-    to_model,
-)
 from tests.runs import make_units
 from tests.s3_server import s3_server
 
@@ -420,89 +406,6 @@ def test_no_path_runs_a_command(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# --- sizes, crops, buckets
-
-
-def test_buckets_are_near_the_area_and_on_the_grid() -> None:
-    for size_px in (64, 512, 1024):
-        buckets = buckets_for(size_px)
-        assert Size(size_px, size_px) in buckets and len(set(buckets)) == len(buckets) >= 5
-        assert all(h % 16 == w % 16 == 0 for h, w in buckets)
-        assert all(0.85 < h * w / size_px**2 < 1.2 for h, w in buckets)
-        assert all(Size(w, h) in buckets for h, w in buckets)
-    assert bucket_of(1920, 1080, 1024) == (768, 1360) and bucket_of(1080, 1920, 1024) == (1360, 768)
-    assert bucket_of(500, 510, 1024) == (1024, 1024)
-    assert bucket_of(9000, 100, 1024) == max(buckets_for(1024), key=lambda size: size.width)
-
-
-@pytest.mark.parametrize(("size", "expected"), [
-    ((1024, 1024), (512, 512)), ((1024, 700), (336, 512)), ((700, 1024), (512, 336)), ((100, 37), (176, 512)),
-    ((5000, 10), (16, 512)),
-])
-def test_content_reference_is_made_as_in_uso(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    image = picture(size, 0)
-    made = content_reference(image, 512)
-    assert (made.height, made.width) == expected == content_size(*size, 512)
-    if min(size) > 100:  # cut evenly
-        first, last = made.getpixel((0, 0)), made.getpixel((made.width - 1, made.height - 1))
-        assert all(abs(first[i] + last[i] - 255) <= 3 for i in (0, 1))
-
-
-def test_content_reference_off_the_grid() -> None:
-    assert content_size(1000, 1000, 500) == (496, 496)
-
-
-def test_crop_resize_takes_the_largest_part() -> None:
-    wide = picture((64, 32), 0)
-    square = Size(32, 32)
-    assert crop_resize(picture((32, 32), 5), square).tobytes() == picture((32, 32), 5).tobytes()
-    for at, box in (((0.0, 0.5), (0, 0, 32, 32)), ((0.5, 0.5), (16, 0, 48, 32)), ((1.0, 0.5), (32, 0, 64, 32))):
-        assert crop_resize(wide, square, at=at).tobytes() == wide.crop(box).tobytes()
-    tall = picture((30, 90), 0)
-    assert crop_resize(tall, square, at=(0.0, 1.0)).size == (32, 32)
-    for size in ((7, 13), (333, 101), (1001, 999), (29, 58)):  # rounding never leaves the image
-        for at in ((0.0, 0.0), (1.0, 1.0), (0.3, 0.7), (0.5, 0.5)):
-            assert crop_resize(picture(size, 0), Size(48, 112), at=at).size == (112, 48)
-
-
-def test_to_model_has_the_range_of_the_models() -> None:
-    pixels = np.zeros((2, 3, 3), dtype=np.uint8)
-    pixels[0, 1] = (0, 128, 255)
-    tensor = to_model(Image.fromarray(pixels))
-    assert tensor.shape == (3, 2, 3) and tensor.dtype == torch.float32
-    assert tensor[:, 0, 1].tolist() == pytest.approx([-1.0, 128 / 127.5 - 1, 1.0], abs=1e-6)
-
-
-def triplet_of(size: tuple[int, int], position: int) -> Triplet:
-    image = picture(size, 0)
-    return Triplet("k", image, image, image, "", "preserved", "d", position)
-
-
-def test_random_crops_cut_target_and_content_alike_and_by_position() -> None:
-    config = config_of("x", size_px=32, crop="random", style_px=32)
-    lefts = set()
-    for position in range(20):
-        sample = prepare(triplet_of((96, 32), position), config, seed=4)
-        assert torch.equal(sample.target, sample.content)
-        assert torch.equal(sample.target, prepare(triplet_of((96, 32), position), config, seed=4).target)
-        lefts.add(round(float(sample.target[0, 0, 0]), 2))
-        assert not torch.equal(sample.target, sample.style)
-    assert len(lefts) > 15
-    centred = prepare(triplet_of((96, 32), 0), config.model_copy(update={"crop": "centre"}), seed=4)
-    assert float(centred.target[0].mean()) == pytest.approx(0.0, abs=0.01)
-
-
-@pytest.mark.parametrize(("buckets", "content_size_px", "target", "content"), [
-    (False, None, (64, 64), (64, 64)), (False, 40, (64, 64), (32, 32)),
-    (True, None, (48, 96), (48, 96)), (True, 64, (48, 96), (32, 64)),
-])
-def test_shapes_of_a_sample(buckets: bool, content_size_px: int | None, target: tuple[int, int],
-                            content: tuple[int, int]) -> None:
-    config = config_of("x", size_px=64, buckets=buckets, content_size_px=content_size_px, style_px=24)
-    sample = prepare(triplet_of((100, 50), 0), config, seed=1)
-    assert (sample.target.shape[1:], sample.content.shape[1:], sample.style.shape) == (target, content, (3, 24, 24))
-
-
 # --- batches
 
 
@@ -597,56 +500,3 @@ def test_size_from_the_header_only() -> None:
     assert sample.size("style") == (40, 24)
     with pytest.raises(SourceError, match=r"s\.tar: sample k: content: not an image"):
         sample.size("content")
-
-
-# --- features on disk
-
-
-def test_cache_keeps_tensors_as_they_are(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path, fingerprint="vae-1")
-    rows = torch.arange(12, dtype=torch.float32).reshape(3, 4)
-    tensors = {"latent": torch.randn(2, 3).half(), "text": torch.randn(4).bfloat16(), "a": rows[0], "b": rows[1],
-               "all": rows, "turned": rows.T, "ids": torch.tensor([1, 2])}
-    assert cache.get("k") is None
-    cache.put("k", tensors)
-    got = cache.get("k")
-    assert got is not None and set(got) == set(tensors)
-    assert all(got[n].dtype == t.dtype and torch.equal(got[n], t) for n, t in tensors.items())
-    assert FeatureCache(tmp_path, fingerprint="vae-2").get("k") is None and cache.get("other") is None
-    cache.put("../odd key", {"x": torch.ones(1)})
-    assert cache.get("../odd key") is not None
-    (files, folders) = ([p for p in tmp_path.rglob("*") if p.is_file()], list((tmp_path / "vae-1").iterdir()))
-    assert len(files) == 2 and all(p.suffix == ".safetensors" for p in files)
-    assert all(len(folder.name) == 2 for folder in folders)
-    with pytest.raises(ValueError, match="not a plain name"):
-        FeatureCache(tmp_path, fingerprint="../x")
-
-
-def test_cache_names_a_damaged_file(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path, fingerprint="f")
-    cache.put("k", {"x": torch.arange(100.0)})
-    (path,) = tmp_path.rglob("*.safetensors")
-    whole = path.read_bytes()
-    for cut in (0, 4, 40, len(whole) - 1):
-        path.write_bytes(whole[:cut])
-        with pytest.raises(StoreError, match=rf"{path.name}: damaged .*delete this file"):
-            cache.get("k")
-    path.unlink()
-    assert cache.get("k") is None
-
-
-def test_processes_may_write_the_same_key(tmp_path: Path) -> None:
-    write = ("import sys, torch; from pathlib import Path; from pipelines.data.cache import FeatureCache\n"
-             "cache = FeatureCache(Path(sys.argv[1]), fingerprint='f')\n"
-             "for _ in range(40): cache.put('k', {'x': torch.arange(5000.0)})")
-    cache = FeatureCache(tmp_path, fingerprint="f")
-    cache.put("k", {"x": torch.arange(5000.0)})
-    with subprocess.Popen([sys.executable, "-c", write, str(tmp_path)]) as other:
-        while other.poll() is None:
-            time.sleep(0.002)  # leaves the other one a core
-            if any(tmp_path.rglob(".*.tmp")):  # the other one is at it
-                cache.put("k", {"x": torch.arange(5000.0)})
-            got = cache.get("k")
-            assert got is not None and torch.equal(got["x"], torch.arange(5000.0))
-    assert other.returncode == 0
-    assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".safetensors"]

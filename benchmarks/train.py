@@ -4,7 +4,7 @@ Three ways over the same compact USO (64 px), the same shards and the same batch
 
     plain      a loop as diffusers' training scripts have it: webdataset and DataLoader (one worker process), latents
                and features computed again in every step, AdamW, gradient clipping
-    no cache   curate train's loop, losses and reader
+    no cache   curate train's loop, losses and reader; without its average of weights, which the plain loop has not
     cache      the same with a full feature cache
 
 Each measurement is a process of its own, the ways in turn, so that a slow minute of the machine hits all. Ratios are
@@ -107,8 +107,8 @@ def train_config(folder: Path, options: argparse.Namespace, name: str) -> Any:
     values = {
         "out": str(folder / name), "base": str(folder / "base"), "stage": options.stage, "learn": "full",
         "data": {"datasets": [{"path": str(folder / "shards")}], "size_px": 64, "style_px": 64, "shuffle_buffer": 64},
-        "steps": options.steps + WARM_UP + 1, "batch": options.batch, "bf16": False, "optimiser": {"lr": 1e-4},
-        "save_every": 10**6, "log_every": 5, "samples": {"count": 0}}
+        "steps": options.steps + WARM_UP + 1, "batch": options.batch, "bf16": False,
+        "optimiser": {"lr": 1e-4, "ema": None}, "save_every": 10**6, "log_every": 5, "samples": {"count": 0}}
     return parse(TrainConfig, values)
 
 

@@ -170,8 +170,8 @@ def commit_most(root: Path, num_units: int, block: int, small: bool) -> None:
 def ledger_rows(plan: PlanFile, first: int, last: int) -> pa.Table:
     """As commits of some blocks write them, with the segment's name; and the tars."""
     start, stop = first * plan.block_size, min(last * plan.block_size, len(plan))
-    ids = to_hex(plan.ids[start:stop])
-    texts = ids.to_pylist()
+    texts = [unit.unit_id for unit in plan.units(start, stop)]
+    ids = pa.array(texts)
     blocks = [digest(*texts[at:at + plan.block_size]) for at in range(0, len(texts), plan.block_size)]
     for block_id in blocks:
         os.close(os.open(plan.path.parent / "candidates" / f"seg-{block_id}.tar", os.O_CREAT))

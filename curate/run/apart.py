@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar, cast
 
-from curate.errors import EngineError
+from curate.errors import CurateError, EngineError
 
 Result = TypeVar("Result")
 ENDING_S = 10.0
@@ -58,7 +58,6 @@ def _serve(answers: Connection, work: Callable[..., object], arguments: tuple[ob
     try:
         answer: tuple[bool, Any] = (True, work(*arguments))
     except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))  # a traceback cannot be pickled
         answer = (False, _picklable(error))
     answers.send(answer)
 
@@ -71,10 +70,12 @@ def _end_with_parent() -> None:
 
 
 def _picklable(error: Exception) -> Exception:
+    """The error, or one that says the same; with the traceback where that is shown."""
+    said = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # its class has an __init__ of its own
-        other = RuntimeError(f"{type(error).__name__}: {error}")
-        other.__notes__ = error.__notes__
-        return other
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    if not isinstance(error, CurateError):
+        error.add_note(said)
     return error

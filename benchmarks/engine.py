@@ -20,8 +20,9 @@ import torch
 from curate.engine import execute
 from curate.records import Work
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
-from curate.run.planning import Plan, make_plan, open_run
+from curate.run.planning import Plan, make_plan, open_run, run_info
 from curate.run.stages import make_stages
+from curate.store import RunStore
 
 Seconds = tuple[float, float]
 """Start-up, work."""
@@ -58,7 +59,7 @@ def main() -> None:
 def bare(config: RunConfig, plan: Plan, threads: int) -> Seconds:
     """All stages over all blocks in this process; nothing is written."""
     with tempfile.TemporaryDirectory() as folder:
-        blocks = open_run(Plan(moved(config, folder), plan.units, plan.scans)).store.blocks()
+        blocks = opened(moved(config, folder), plan).blocks()
     begun = time.perf_counter()
     applies = [step.open() for step in make_stages(config)]
     torch.set_num_threads(threads)
@@ -75,8 +76,13 @@ def by_engine(config: RunConfig, plan: Plan, kind: str) -> Seconds:
     with tempfile.TemporaryDirectory() as folder:
         here = moved(config, folder)
         engine = here.engine.model_copy(update={"kind": kind})
-        report = execute(open_run(Plan(here, plan.units, plan.scans)).store, make_stages(here), engine)
+        report = execute(opened(here, plan), make_stages(here), engine)
     return report.startup_s, report.work_s
+
+
+def opened(here: RunConfig, plan: Plan) -> RunStore:
+    """A run directory with the plan."""
+    return open_run(Plan(here, plan.units, plan.scans), run_info(here)).store
 
 
 def moved(config: RunConfig, folder: str) -> RunConfig:

@@ -1,10 +1,12 @@
-"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume|seal [--units N]`.
+"""Scale without GPUs: `python benchmarks/scale.py busy|plan|resume|drive|memory|seal [--units N]`.
 
 busy    experts that sleep as measured ones compute, `--replicas` workers on `--nodes` virtual Ray nodes: the part of
         the time in which they sleep, between the first and the last tenth of the blocks
 plan    items -> units -> plan file: seconds and peak memory of this process
 resume  a run that was cut at 99 %, its ledger folded as a run leaves it (`--small`: as if nothing was ever folded):
         seconds and peak memory until the driver has its first jobs
+drive   what `curate run` holds in its own process: planning apart, then the last 100 blocks of a run
+memory  the peaks of `drive` as a table, for 10,000, 100,000 and 1,000,000 units
 seal    the same run sealed with nothing selected: plan, ledger, verdicts and index of all units, but no image encoded
 """
 
@@ -12,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import os
+import re
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,6 +39,7 @@ from curate.item_columns import ItemColumns
 from curate.keys import to_hex
 from curate.planning import FromStylizedConfig, build_units
 from curate.records import ExpertCall
+from curate.run.apart import apart
 from curate.seal import seal
 from curate.seeds import digest
 from curate.store import RunStore
@@ -49,7 +54,7 @@ Result = TypeVar("Result")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("busy", "plan", "resume", "seal"))
+    parser.add_argument("what", choices=("busy", "plan", "resume", "drive", "memory", "seal"))
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--block", type=int, default=8)
     parser.add_argument("--small", action="store_true")
@@ -64,6 +69,10 @@ def main() -> None:
             plan(Path(folder) / "run", arguments.units, arguments.block)
         elif arguments.what == "resume":
             resume(Path(folder) / "run", arguments.units, arguments.block, small=arguments.small)
+        elif arguments.what == "drive":
+            drive(Path(folder) / "run", arguments.units, arguments.block)
+        elif arguments.what == "memory":
+            memory()
         else:
             seal_none(Path(folder) / "run", arguments.units, arguments.block)
 
@@ -79,10 +88,7 @@ def busy(root: Path, arguments: argparse.Namespace) -> None:
     for i in range(nodes):  # one CPU more: stages without a GPU have workers of their own
         cluster.add_node(num_cpus=-(-replicas // nodes) + (i == 0), num_gpus=-(-replicas // nodes), **small)
     expert = SleepExpert(seconds_per_image=arguments.seconds, resources=ResourcesConfig(gpus=1.0, replicas=replicas))
-    steps: list[Step] = [
-        ReadInputs({"blank": BlankSource()}, size=SIZE_PX),
-        ExpertStep(ExpertCall("content", "destylize", "stylized", None), expert, 0),
-        ExpertStep(ExpertCall("style", "stylize", "subject", "stylized"), expert, 0)]
+    steps = making_steps(expert)
     store = RunStore.create(root, {}, sleeping_units(arguments.units), arguments.block)
     ends: list[tuple[float, float]] = []
 
@@ -103,6 +109,13 @@ def busy(root: Path, arguments: argparse.Namespace) -> None:
           f"{report.startup_s:.0f} s, driver's peak {peak_mb():.0f} MB, deaths {report.deaths}")
 
 
+def making_steps(expert: SleepExpert) -> list[Step]:
+    """Of units of `sleeping_units`."""
+    return [ReadInputs({"blank": BlankSource()}, size=SIZE_PX),
+            ExpertStep(ExpertCall("content", "destylize", "stylized", None), expert, 0),
+            ExpertStep(ExpertCall("style", "stylize", "subject", "stylized"), expert, 0)]
+
+
 def plan(root: Path, num_units: int, block: int) -> None:
     """Two units a target, 400 subjects in the bank. Then the same again, as `curate run` does before it resumes."""
     print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
@@ -117,38 +130,60 @@ def plan(root: Path, num_units: int, block: int) -> None:
 
 
 def resume(root: Path, num_units: int, block: int, *, small: bool) -> None:
-    """All but the last hundredth of the blocks are committed. The run is made in a process of its own."""
-    maker = multiprocessing.get_context("spawn").Process(target=commit_most, args=(root, num_units, block, small))
-    maker.start()
-    maker.join()
+    """All but the last hundredth of the blocks are committed."""
+    made_apart(root, num_units, block, small=small)
     files = [path.name for path in (root / "ledger").iterdir()]
     print(f"{num_units} units, ledger of {len(files)} files; imports {peak_mb():.0f} MB", flush=True)
     store = RunStore.open(root)
     timed("fold the ledger", lambda: store.fold([]))
     timed("read plan and ledger", store.standing)
     jobs = timed("find jobs", lambda: Jobs(store, [ReadInputs({}, size=SIZE_PX)]))
-    made = timed("make the first 10,000 jobs", lambda: list(itertools.islice(jobs, 10_000)))
-    print(f"  {len(jobs)} blocks are left, {len(made)} of them made")
+    made = timed("make the first 10,000 jobs", lambda: sum(1 for _ in itertools.islice(jobs, 10_000)))
+    print(f"  {len(jobs)} blocks are left, {made} of them made")
+
+
+def drive(root: Path, num_units: int, block: int) -> None:
+    """The plan of `plan` and the run of `resume`; the local engine, with experts that take no time."""
+    made_apart(root, num_units, block, left=100)
+    print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
+    timed("plan apart", lambda: apart(plan, root.parent / "planned", num_units, block))
+    steps = making_steps(SleepExpert(seconds_per_image=0.0))
+    report = timed("drive", lambda: execute(RunStore.open(root), steps, EngineConfig()))
+    print(f"  {report.made} units made")
+
+
+def memory() -> None:
+    """Each size in a process of its own."""
+    print("| units | planning, in its own process | driver, while that plans | driver, driving |\n|---|---|---|---|")
+    for num_units in (10_000, 100_000, 1_000_000):
+        told = subprocess.run([sys.executable, __file__, "drive", "--units", str(num_units)], check=True, text=True,
+                              capture_output=True).stdout
+        peaks = {name: int(mb) for name, mb in re.findall(r"(\w[\w ]*): .* peak (\d+) MB", told)}
+        cells = (peaks["compare with the plan that is there"], peaks["plan apart"], peaks["drive"])
+        print(f"| {num_units:,} | {' | '.join(f'{mb} MB' for mb in cells)} |", flush=True)
 
 
 def seal_none(root: Path, num_units: int, block: int) -> None:
     """All that sealing holds of every unit."""
-    maker = multiprocessing.get_context("spawn").Process(target=commit_most, args=(root, num_units, block, False))
-    maker.start()
-    maker.join()
+    made_apart(root, num_units, block)
     print(f"{num_units} units; imports {peak_mb():.0f} MB", flush=True)
     store = RunStore.open(root)
     timed("seal", lambda: seal(store, selected=frozenset()))
     print(f"  index: {(root / 'shards' / 'index.parquet').stat().st_size / 1e6:.0f} MB")
 
 
-def commit_most(root: Path, num_units: int, block: int, small: bool) -> None:
-    """Tars (empty ones) and the rows that commits would write, as they are folded; or with ``small`` one file a block,
-    without fsync."""
+def made_apart(root: Path, num_units: int, block: int, *, small: bool = False, left: int | None = None) -> None:
+    """`commit_most`, whose memory is not to be counted."""
+    apart(commit_most, root, num_units, block, small, left)
+
+
+def commit_most(root: Path, num_units: int, block: int, small: bool, left: int | None) -> None:
+    """All but the last ``left`` blocks (None: the last hundredth): tars (empty ones) and the rows that commits would
+    write, as they are folded; or with ``small`` one file a block, without fsync."""
     store = RunStore.create(root, {}, sleeping_units(num_units), block)
     store.paths.candidates.mkdir()
     store.paths.ledger.mkdir()
-    done = store.plan.num_blocks * 99 // 100 if store.plan.num_blocks > 1 else 1
+    done = max(1, store.plan.num_blocks - (-(-store.plan.num_blocks // 100) if left is None else left))
     number, at = 1, 0
     while at < done:
         span = 1 if small else next(span for span in (256, 16, 1) if (done - at) // FOLD >= span or span == 1)
@@ -170,8 +205,8 @@ def commit_most(root: Path, num_units: int, block: int, small: bool) -> None:
 def ledger_rows(plan: PlanFile, first: int, last: int) -> pa.Table:
     """As commits of some blocks write them, with the segment's name; and the tars."""
     start, stop = first * plan.block_size, min(last * plan.block_size, len(plan))
-    ids = to_hex(plan.ids[start:stop])
-    texts = ids.to_pylist()
+    texts = [unit.unit_id for unit in plan.units(start, stop)]
+    ids = pa.array(texts)
     blocks = [digest(*texts[at:at + plan.block_size]) for at in range(0, len(texts), plan.block_size)]
     for block_id in blocks:
         os.close(os.open(plan.path.parent / "candidates" / f"seg-{block_id}.tar", os.O_CREAT))

@@ -15,7 +15,7 @@ from curate.errors import ConfigError, StoreError
 from curate.models import ZOO, commit_of
 from curate.run.command import seal_run
 from curate.run.config import load_config
-from curate.run.planning import make_plan, open_run
+from curate.run.planning import make_plan, open_run, run_info
 from curate.store import RunStore
 from curate.trust.diff import differences
 from curate.trust.evidence import find_unit, gather
@@ -108,7 +108,8 @@ def test_models_of_the_hub_are_named_with_their_commits(tmp_path: Path, monkeypa
                         rules=[{"column": "copy_paste.alignment", "max": 0.6, "layout": "shifted"}])
     models = ("experts.stylize.model=someone/restyle", "experts.destylize.model=someone/restyle")
     assert run(path, *models) == 0
-    open_run(make_plan(load_config(path, (*models, "scorers.dino={kind: dino}"))))  # as a run that has yet to score
+    plan = make_plan(load_config(path, (*models, "scorers.dino={kind: dino}")))
+    open_run(plan, run_info(plan.config))  # as a run that has yet to score
     commit_of.cache_clear()
     code, said = asked(str(tmp_path / "run"), "0")
     said = " ".join(said.split())

@@ -7,16 +7,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from curate.engine import EngineConfig, execute
 from curate.engine.jobs import Jobs
 from curate.files import as_path, list_files
+from curate.keys import id_bytes
 from curate.records import Failure
 from curate.seal import verify
 from curate.store import RunStore
 from curate.store.folding import FAN, fold
+from curate.store.parts import Parts, located
 from curate.store.standing import FAILED, MADE, NOTHING
 from curate.unit_columns import batches
 from tests.engine_parts import image_hashes, make_steps, make_store
@@ -218,5 +222,9 @@ def test_a_plan_of_many_row_groups_is_read_in_any_piece(tmp_path: Path, monkeypa
     assert [plan.units(i, i + 7) for i in range(50)] == [units[i:i + 7] for i in range(50)]
     blocks = [plan.block(i) for i in range(plan.num_blocks)]
     assert blocks == store.blocks() and list(chain(*(block.units for block in blocks))) == units
-    assert plan.index.find(plan.ids[::-1]).tolist() == list(range(49, -1, -1))
+    rows = Parts(np.int64)
+    rows.add(id_bytes(pa.array([unit.unit_id for unit in units[::-1]])), np.arange(49, -1, -1))
+    rows.add(id_bytes(pa.array(["nobody's"])), np.array([50]))
+    found = [pair for part in located(plan.parts, rows) for pair in zip(*part, strict=True)]
+    assert len(found) == 50 and all(place == number for place, number in found)
     assert store.holds(units, block_size) and not store.holds(units[:49], block_size)

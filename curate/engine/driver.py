@@ -126,7 +126,7 @@ class _Execution:
             return 0
         if suspects and not self.stop.requested:
             jobs = self._jobs()
-            self._isolate(engine, line, list(jobs.of(sorted(suspects & set(jobs.numbers.tolist())))))
+            self._isolate(engine, line, list(jobs.of(sorted(suspects.intersection(map(int, jobs.numbers))))))
         if int(self.finished.sum()) == before and not self.stop.requested:
             raise EngineError(f"the {self.config.kind} engine finished none of {len(jobs)} blocks and none killed its "
                               "worker: is the cluster gone?")

@@ -94,8 +94,9 @@ class Jobs:
 
     def _blocks(self, *open_: Bools) -> Ints:
         found = np.zeros(self._plan.num_blocks, dtype=bool)
+        starts = np.arange(0, len(self._plan), self._plan.block_size)
         for mask in open_:
-            found[np.flatnonzero(mask) // self._plan.block_size] = True
+            found |= np.logical_or.reduceat(mask, starts)
         return np.flatnonzero(found)
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class Jobs:
         return {name for name, mask in self._score.items() if mask.any()}
 
     def __iter__(self) -> Iterator[Job]:
-        return self.of(self.numbers.tolist())
+        return self.of(map(int, self.numbers))
 
     def of(self, numbers: Iterable[int]) -> Iterator[Job]:
         """The jobs of some blocks."""

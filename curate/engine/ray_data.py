@@ -32,7 +32,7 @@ from curate.engine.ray_worker import (
     PoolWorker,
     Row,
     from_table,
-    to_table,
+    to_cell,
 )
 from curate.engine.reports import BlockReport, EngineReport
 from curate.engine.steps import Step
@@ -77,9 +77,9 @@ class RayEngine:
         """Wave after wave."""
         suspects: set[int] = set()
         rest = iter(jobs)
-        while not stop.requested and (next_jobs := list(itertools.islice(rest, WAVE))):
+        while not stop.requested and (cells := [to_cell(job) for job in itertools.islice(rest, WAVE)]):
             wave = _Wave(self._config, self._pools, self._counts, line)
-            suspects |= wave.run(next_jobs, on_block, stop, report, deaths, self._held)
+            suspects |= wave.run(cells, on_block, stop, report, deaths, self._held)
         return suspects
 
     def _held(self) -> float:
@@ -115,13 +115,14 @@ class _Wave:
         self._closing = threading.Event()
         self._deaths_seen = 0
 
-    def run(self, jobs: Sequence[Job], on_block: Callable[[BlockReport], None], stop: StopFlag, report: EngineReport,
+    def run(self, cells: list[bytes], on_block: Callable[[BlockReport], None], stop: StopFlag, report: EngineReport,
             deaths: Deaths, held: Callable[[], float]) -> set[int]:
-        """Numbers of the suspects. ``held``: GPUs that the workers have now, for the report."""
+        """Numbers of the suspects. ``cells``: a job each; they are taken out of the list. ``held``: GPUs that the
+        workers have now, for the report."""
         import ray
 
         begun = time.time()
-        consumer = threading.Thread(target=self._consume, args=(self._dataset(jobs),), daemon=True)
+        consumer = threading.Thread(target=self._consume, args=(self._dataset(cells),), daemon=True)
         consumer.start()
         try:
             suspects = self._collect(on_block, stop, deaths, lambda: report.hold(held()))
@@ -135,7 +136,7 @@ class _Wave:
             ray.kill(self._gate)
         return suspects
 
-    def _dataset(self, jobs: Sequence[Job]) -> Any:
+    def _dataset(self, cells: list[bytes]) -> Any:
         with quietly():
             import ray
             import ray.data
@@ -145,13 +146,14 @@ class _Wave:
             context.print_on_execution_start = False
             context.max_errored_blocks = -1
             with ray.data.DataContext.current(context):
-                cells = [to_table(job).column(COLUMN)[0].as_py() for job in jobs]
-                data = ray.data.from_items([{COLUMN: cell} for cell in cells], override_num_blocks=len(jobs))
+                num_jobs = len(cells)
+                data = ray.data.from_items([{COLUMN: cell} for cell in cells], override_num_blocks=num_jobs)
+                cells.clear()  # they are in Ray's store
                 for spec, pool, count in zip(self._specs(), self._pools, self._counts, strict=True):
                     data = data.map_batches(
                         PoolWorker, fn_constructor_kwargs={"spec": spec}, batch_size=1, batch_format="pyarrow",
                         compute=ray.data.ActorPoolStrategy(
-                            min_size=count, max_size=max(count, min(pool.resources.most or count, len(jobs))),
+                            min_size=count, max_size=max(count, min(pool.resources.most or count, num_jobs)),
                             max_tasks_in_flight_per_actor=2),
                         num_cpus=pool.resources.cpus, num_gpus=pool.resources.gpus,
                         max_restarts=-1, max_task_retries=-1)  # bounded by the gate

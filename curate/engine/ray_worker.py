@@ -47,7 +47,12 @@ Row = Job | BlockReport | HandedBack | Broken
 
 def to_table(row: Row) -> pa.Table:
     """One row for Ray Data. Arrow and not numpy: numpy would cut trailing zero bytes."""
-    return pa.table({COLUMN: pa.array([pickle.dumps(row)], pa.large_binary())})
+    return pa.table({COLUMN: pa.array([to_cell(row)], pa.large_binary())})
+
+
+def to_cell(row: Row) -> bytes:
+    """A row as bytes: a tenth of what its objects take."""
+    return pickle.dumps(row)
 
 
 def from_table(table: pa.Table) -> list[Row]:

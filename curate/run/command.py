@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from curate.run.crowding import crowded
 from curate.run.goal import Goal
 from curate.run.pilot import check_pilot
 from curate.run.placement import load_placed
-from curate.run.planning import Plan, make_plan, open_run
+from curate.run.plan_apart import plan_apart
+from curate.run.planning import with_commits
 from curate.run.stages import make_stages, score_tables
 from curate.seal import SealReport, seal
-from curate.sources import ScanReport
 from curate.store import RunStore
 
 INTERRUPTED = 130
@@ -34,29 +34,28 @@ MAX_FAILURES = 10
 def run_config(path: Path | None, overrides: tuple[str, ...], *, dry_run: bool, retry_failed: bool) -> int:
     """Make, score and seal the triplets of a config. 0 = all accounted for, 130 = stopped on request."""
     config, pilot = load_placed(load_config(path or DEFAULT_CONFIG, overrides))
-    plan = make_plan(config)
-    config = plan.config
+    config = with_commits(config)
     if pilot is not None:
         check_pilot(pilot, config)
-    say(describe(plan))
+    planned = plan_apart(config, write=not dry_run)
+    say(planned.text)
     if pilot is not None:
         for warning in crowded(config, pilot, make_stages(config)):
             say(warning)
     if dry_run:
         return 0
-    opened = open_run(plan)
-    del plan  # its columns: from here on it is read from its file
-    if opened.note:
-        say(opened.note)
-    goal = Goal(opened.store, config, make_stages(config))
-    report = generate(opened.store, config, goal, demand=pilot.demand if pilot else None, retry_failed=retry_failed)
+    if planned.note:
+        say(planned.note)
+    store = RunStore.open(as_path(config.output), sweep=False)  # planning has
+    goal = Goal(store, config, make_stages(config))
+    report = generate(store, config, goal, demand=pilot.demand if pilot else None, retry_failed=retry_failed)
     if goal.reached:
         say(f"{goal.reached}: enough. The same command with a larger goal goes on from here.")
     elif report.stopped:
         say("stopped; all finished blocks are kept. Run the same command again to go on, or "
             f"`curate seal {config.output}` to write shards of what is there.")
         return INTERRUPTED
-    sealed = seal_with(opened.store, config)
+    sealed = seal_with(store, config)
     say(summary(sealed))
     if report.work_s:
         say(f"start-up {report.startup_s:.1f} s, work {report.work_s:.1f} s")
@@ -140,33 +139,6 @@ def check_budget(sealed: SealReport, config: RunConfig, *, enough: bool = False)
     if failed > allowed:
         raise BudgetError(f"{failed} of {sealed.planned} units failed and failures.max_fraction allows {allowed:g}; "
                           f"`curate stats {config.output}` names the reasons, --retry-failed tries them again")
-
-
-def describe(plan: Plan) -> str:
-    """One line about the plan, and one for each thing about the sources that may not be meant so."""
-    sources = ", ".join(f"{name} {count(scan.found, 'image')}"
-                        + (f" ({_left_out(scan)})" if scan.duplicates else "")
-                        for name, scan in plan.scans.items())
-    told = "".join(f"\n{line}" for name, scan in plan.scans.items() for line in _gaps(name, scan))
-    return f"planned {count(len(plan.units), 'unit')} of {count(plan.units.num_styles, 'style')} from {sources}{told}"
-
-
-def _gaps(name: str, scan: ScanReport) -> Iterator[str]:
-    """How many images of a source are labelled, where some are not, and what its scan noticed. Plain images have no
-    style to be named."""
-    labels = {"captions": scan.captions, "subjects": scan.subjects}
-    if name not in ("subjects", "contents"):
-        labels["styles"] = scan.styles
-    if any(n < scan.items for n in labels.values()):
-        told = ", ".join(f"{label} {n:,} of {scan.items:,}" for label, n in labels.items())
-        yield f"sources.{name}: {told}"
-    yield from (f"sources.{name}: {notice}" for notice in scan.notices)
-
-
-def _left_out(scan: ScanReport) -> str:
-    more = scan.duplicates - len(scan.left_out)
-    named = ", ".join(scan.left_out) + (f" and {more} more" if more else "")
-    return f"{count(scan.duplicates, 'duplicate')} left out: {named}"
 
 
 def summary(sealed: SealReport) -> str:

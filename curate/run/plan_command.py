@@ -6,9 +6,10 @@ from pathlib import Path
 
 from curate.engine import StopFlag, execute
 from curate.files import as_path, write_json
-from curate.run.command import check_budget, describe, say, seal_with, summary, write_timings
+from curate.run.command import check_budget, say, seal_with, summary, write_timings
 from curate.run.config import DEFAULT_CONFIG, RunConfig, load_config
 from curate.run.crowding import crowded
+from curate.run.describing import describe
 from curate.run.estimate import needs_of
 from curate.run.forecast import Forecast, forecast
 from curate.run.pilot import (
@@ -23,7 +24,7 @@ from curate.run.pilot import (
     subject_of,
 )
 from curate.run.placement import load_placed, placed, total_cpus, total_gpus
-from curate.run.planning import make_plan, open_run
+from curate.run.planning import make_plan, open_run, run_info
 from curate.run.stages import make_stages
 from curate.run.wording import forecast_text, needs_text
 
@@ -64,7 +65,7 @@ def run_pilot(config: RunConfig, num_units: int, file: Path) -> bool:
     plan = make_plan(small)
     small = plan.config
     steps = make_stages(small)
-    store = open_run(plan).store
+    store = open_run(plan, run_info(small)).store
     say(f"pilot of {num_units} units in {small.output}")
     stop = StopFlag()
     with stop.on_signals():

@@ -35,17 +35,36 @@ class Plan:
     scans: dict[str, ScanReport]
 
 
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """Who makes images and captions, as unit ids know it."""
+
+    experts: dict[str, dict[str, object]]
+    """By verb."""
+    captioner: dict[str, object] | None
+
+
 def make_plan(config: RunConfig) -> Plan:
     """Scan the sources and plan the units; reads images and hashes model files, loads no model. ConfigError where the
     experts cannot draw at the run's size."""
     config = with_commits(config)
     check_sizes(config)
+    return plan_units(config, maker_identities(config))
+
+
+def maker_identities(config: RunConfig) -> Makers:
+    """Hashes files of local models, which takes a while where they are large."""
+    return Makers({verb: expert.identity() for verb, expert in config.experts.items()},
+                  config.captioner.identity() if config.captioner else None)
+
+
+def plan_units(config: RunConfig, makers: Makers) -> Plan:
+    """``config``: with hub ids pinned to commits."""
     scans = {name: source.scan(name) for name, source in config.sources.items()}
     units = build_units(
-        config.recipe, items={name: scan.items for name, scan in scans.items()},
-        experts_identity={verb: expert.identity() for verb, expert in config.experts.items()},
+        config.recipe, items={name: scan.items for name, scan in scans.items()}, experts_identity=makers.experts,
         seed=config.seed, size=config.size, val_fraction=config.val_fraction, fit=config.fit, limit=config.limit,
-        captioner=config.captioner.identity() if config.captioner else None)
+        captioner=makers.captioner)
     return Plan(config, units, {name: scan.report for name, scan in scans.items()})
 
 
@@ -84,10 +103,11 @@ class OpenedRun:
     note: str = ""
 
 
-def open_run(plan: Plan) -> OpenedRun:
-    """Make the run directory, reopen it, or, when the config now means other units, put the new plan beside the old."""
+def open_run(plan: Plan, info: Mapping[str, Any]) -> OpenedRun:
+    """Make the run directory, reopen it, or, when the config now means other units, put the new plan beside the old.
+    ``info``: see ``run_info``."""
     config, root = plan.config, as_path(plan.config.output)
-    info = run_info(plan)
+    info = {**info, "sources": {name: report._asdict() for name, report in plan.scans.items()}}
     if not (root / "run.json").exists():
         return OpenedRun(RunStore.create(root, info, plan.units, config.block))
     store = RunStore.open(root)
@@ -99,15 +119,13 @@ def open_run(plan: Plan) -> OpenedRun:
                             f"{len(plan.units)} units are planned; {reused} of them are made already.")
 
 
-def run_info(plan: Plan) -> dict[str, Any]:
-    """What run.json says of the run: the resolved config, who the models are, what the sources gave, versions."""
-    config = plan.config
+def run_info(config: RunConfig) -> dict[str, Any]:
+    """What run.json says of the run beside what its sources gave: the resolved config, who the models are, versions."""
     return {
         "config": config.model_dump(mode="json"),
         "experts": {verb: provenance_of(expert) for verb, expert in config.experts.items()},
         **({"captioner": provenance_of(config.captioner)} if config.captioner else {}),
         "scorers": {name: scorer.identity() for name, scorer in config.scorers.items()},
-        "sources": {name: report._asdict() for name, report in plan.scans.items()},
         "versions": {"triplet-curate": __version__, "python": platform.python_version(),
                      **{name: version(name) for name in LIBRARIES}},
     }

@@ -1,7 +1,7 @@
 """The plan as a parquet file of many row groups: every unit in order, with its block and its input images.
 
-Written and read a row group at a time, so a plan of any length takes the memory of one group; what is held of all units
-are their ids as bytes.
+Written and read a row group at a time, so a plan of any length takes the memory of one group; only writing holds all
+ids, as bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,13 @@ from curate.keys import KeyIndex, Raw, characters, id_bytes
 from curate.records import Block, SourceItem, Unit
 from curate.seeds import digest
 from curate.store.blocks import make_block
+from curate.store.parts import Parts
 from curate.store.tables import WRITING, open_parquet
 from curate.unit_columns import SCHEMA as UNITS
 from curate.unit_columns import UNIT_FIELDS, batches, units_of
 
 SCHEMA = pa.schema([*(UNITS.field(name) for name in UNIT_FIELDS), ("block", pa.int64()), ("block_id", pa.string()),
                     UNITS.field("inputs")])
-GROUPS = 3
-"""Row groups that are kept for the next question: neighbours are asked for together."""
 
 
 def plan_digest(units: Sequence[Unit], block_size: int) -> str:
@@ -112,7 +111,8 @@ class PlanFile:
 
     def __init__(self, path: Path, block_size: int) -> None:
         self.path, self.block_size = path, block_size
-        self._group = lru_cache(maxsize=GROUPS)(self._read_group)
+        self._last: tuple[int, pa.RecordBatch] | None = None
+        """A row group, kept for the next question: neighbours are asked for one after the other."""
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
@@ -147,8 +147,11 @@ class PlanFile:
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"{self.path}: not readable as a plan ({error})") from error
 
-    def _read_group(self, group: int) -> pa.RecordBatch:
-        return self._read(group).combine_chunks().to_batches()[0]
+    def _group(self, group: int) -> pa.RecordBatch:
+        if self._last is None or self._last[0] != group:
+            self._last = None  # before the next is read: 1 KB a unit
+            self._last = group, self._read(group).combine_chunks().to_batches()[0]
+        return self._last[1]
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Some columns, a row group at a time."""
@@ -160,21 +163,12 @@ class PlanFile:
         return pa.concat_tables([empty, *self.tables(columns)])
 
     @cached_property
-    def ids(self) -> Raw:
-        """(N, 16) ids as bytes."""
-        raw = np.empty((len(self), 16), dtype=np.uint8)
-        row = 0
-        for table in self.tables(["unit_id"]):
-            raw[row:row + table.num_rows] = id_bytes(table.column(0).combine_chunks())
-            row += table.num_rows
-        return raw
-
-    @cached_property
-    def index(self) -> KeyIndex:
-        """Finds units by id: 20 bytes a unit."""
-        raw = self.ids
-        del self.__dict__["ids"]
-        return KeyIndex(raw)
+    def parts(self) -> Parts:
+        """Ids and places of all units, to find units by id: 24 bytes a unit, on disk."""
+        parts = Parts(np.int64)
+        for start, table in zip(self._starts, self.tables(["unit_id"]), strict=False):
+            parts.add(id_bytes(table.column(0).combine_chunks()), start + np.arange(table.num_rows))
+        return parts
 
     @property
     def layouts(self) -> npt.NDArray[Any]:

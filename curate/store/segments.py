@@ -129,7 +129,8 @@ class SegmentFolder:
 
     def read(self, place: Place) -> pa.Table:
         """One row group, or a small segment. Raises StoreError, from FileNotFoundError where it was folded since."""
-        with open_parquet(self.folder / place.name) as file:
+        with open_parquet(self.folder / place.name,
+                          encoded=self._repeated if _ROWS.fullmatch(place.name) else ()) as file:
             table = file.read_row_group(place.group, use_threads=False)
         if SEGMENT not in table.schema.names:
             table = table.append_column(SEGMENT, pa.repeat(place.name.removesuffix(".parquet"), table.num_rows))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from curate.zoo.card import data_table, facts_table, write_card
 from curate.zoo.data import EmojiData, load_emoji
+from curate.zoo.restyle_cases import plain_all
 from curate.zoo.restyle_data import RestyleStream, Sample, collate
 from curate.zoo.style_labels import NUM_VALUES, num_choices
 from pipelines.compact.network import IMAGE_PX, WHOLE, StyleEncoder, Window, build_unet, paint
@@ -44,6 +45,20 @@ class Restyler(nn.Module):
         self.style_encoder = StyleEncoder(
             embed_dim=4 * channels[0], num_choices=num_choices(num_sets), num_values=NUM_VALUES
         )
+
+
+def known_colours(stream: RestyleStream, num_colours: int) -> dict[str, Tensor]:
+    """State of the encoder's `Palettes`: the commonest colours of each training set's plain drawings, and their share of
+    its pixels."""
+    colours = torch.ones(len(stream.sets), num_colours, 3)
+    shares = torch.zeros(len(stream.sets), num_colours)
+    for place, which in enumerate(stream.sets):
+        pixels = plain_all(stream.data, stream.by_set[which]).reshape(-1, 3)
+        found, counts = np.unique(pixels, axis=0, return_counts=True)
+        first = counts.argsort(kind="stable")[::-1][:num_colours]
+        colours[place, : len(first)] = torch.from_numpy(found[first]).float() / 127.5 - 1
+        shares[place, : len(first)] = torch.from_numpy(counts[first] / len(pixels)).float()
+    return {"colours": colours, "shares": shares}
 
 
 def windows(rng: np.random.Generator) -> Window:
@@ -104,6 +119,8 @@ def build(
     state = fresh_state(plan, channels=channels, num_sets=len(stream.sets))
     model = state.model
     assert isinstance(model, Restyler)
+    encoder = model.style_encoder
+    encoder.palettes.load_state_dict(known_colours(stream, encoder.config.num_colours))
     log = MetricsLog(work / "metrics.jsonl")
 
     def ship(state: TrainState) -> None:

@@ -18,6 +18,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.compact.palettes import FLOOR, Palettes
 from pipelines.compact.papers import NUM_GROUNDS, PAPER_INSETS_PX, grounds_of, likeness, papers_of
 from pipelines.compact.tones import NUM_TONES, along_curve, rims, tones
 
@@ -43,6 +44,12 @@ class Reading:
     choices: tuple[Tensor, ...]
     values: Tensor
     rest: Tensor
+
+    def as_drawn_by(self) -> list[int | None]:
+        """The set that drew each reference, None for one in a parametric style."""
+        sets, families = self.choices[0].argmax(1).tolist(), self.choices[1]
+        plain = (families.argmax(1) == families.shape[1] - 1).tolist()
+        return [which if is_plain else None for which, is_plain in zip(sets, plain, strict=True)]
 
     def condition(self) -> Tensor:
         """(B, sum n + V + R): probabilities, parameters, rest. What `StyleEncoder.embed` takes."""
@@ -85,7 +92,8 @@ class Recolouring:
 class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Image -> a reading of its style -> style embedding and colour transforms.
 
-    It sees tones, the colours at the border, and the mean and standard deviation of every channel of several conv
+    The first choice is the set that drew it, the second the family of its parametric style, of which the last class
+    means none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several conv
     levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does. For
     the same reason the levels have no normalisation: it would take away just these two.
     """
@@ -100,6 +108,7 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_values: int = 23,
         num_rest: int = 48,
         hidden: int = 512,
+        num_colours: int = 64,
     ) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
@@ -125,6 +134,7 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(hidden, sum(num_choices) + num_values + num_rest),
         )
+        self.palettes = Palettes(num_choices[0], num_colours)
         num_conditions = sum(num_choices) + num_values + num_rest
         self.embedder = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
         last = nn.Linear(hidden, 2 * (12 + 3 * NUM_TONES))
@@ -140,8 +150,9 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             features = level(features)
             seen.append(_mean_and_std(features))
         sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
-        *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
-        return Reading(tuple(choices), values, rest)
+        sets, *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
+        sets = sets + (self.palettes.membership(image) + FLOOR).log().to(sets.dtype)
+        return Reading((sets, *choices), values, rest)
 
     def embed(self, condition: Tensor) -> tuple[Tensor, Recolouring]:
         """A condition -> embedding (B, embed_dim) and recolouring."""
@@ -174,9 +185,17 @@ def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) 
 def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, reference: Tensor, task: Tensor) -> Tensor:
     """One pass, one image: float (B, 3, 64, 64) in [-1, 1] in and out; `task` int64 (B,), 0 stylize, 1 destylize.
 
-    `reference` is the style image, or to destylize the image itself. The output is not clamped.
+    `reference` is the style image, or to destylize the image itself. What is stylized after a plain drawing of a known
+    set is laid onto that set's colours.
     """
-    return paint(unet, image, reference, task, *style_encoder(reference), fold=style_encoder.config.fold)
+    reading = style_encoder.read(reference)
+    embedding, recolouring = style_encoder.embed(reading.condition())
+    drawn = paint(unet, image, reference, task, embedding, recolouring, fold=style_encoder.config.fold).clamp(-1, 1)
+    settled = [
+        each if which is None or what == DESTYLIZE else style_encoder.palettes.settle(each, which)
+        for each, which, what in zip(drawn, reading.as_drawn_by(), task.tolist(), strict=True)
+    ]
+    return torch.stack(settled)
 
 
 def paint(
@@ -202,10 +221,11 @@ def paint(
     seen = window.of(seen, scale=fold).contiguous(memory_format=torch.channels_last)
     mixing = unet(seen, timestep=task, class_labels=embedding, return_dict=False)[0]
     parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, side, side)
-    residue, recoloured, copied, moved = parts.split([3, 1, 1, NUM_GROUNDS], dim=1)
+    residue, recoloured, copied, moved = parts[:, :3], parts[:, 3:4], parts[:, 4:5], parts[:, 5:]
     image, reference, ways = window.of(image), window.of(reference), window.of(ways)
-    drawn: Tensor = image + residue + (1 + recoloured) * recolouring.of(image, task)
-    return drawn + copied * (reference - image) + torch.einsum("bghw,bgchw->bchw", moved, ways)
+    drawn: Tensor = image + residue + (1 + recoloured) * recolouring.of(image, task) + copied * (reference - image)
+    drawn = drawn + torch.einsum("bghw,bgchw->bchw", moved, ways)
+    return drawn
 
 
 def _places(image: Tensor, fold: int) -> Tensor:

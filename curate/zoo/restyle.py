@@ -48,8 +48,8 @@ class Restyler(nn.Module):
 
 
 def known_colours(stream: RestyleStream, num_colours: int) -> dict[str, Tensor]:
-    """State of the encoder's `Palettes`: the commonest colours of each training set's plain drawings, and their share of
-    its pixels."""
+    """State of the encoder's `Palettes`: the commonest colours of each training set's drawings, and what share of its
+    pixels has each."""
     colours = torch.ones(len(stream.sets), num_colours, 3)
     shares = torch.zeros(len(stream.sets), num_colours)
     for place, which in enumerate(stream.sets):

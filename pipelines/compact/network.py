@@ -90,12 +90,13 @@ class Recolouring:
 
 
 class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Image -> a reading of its style -> style embedding and colour transforms.
+    """Image -> a reading of its style -> style embedding and recolouring.
 
-    The first choice is the set that drew it, the second the family of its parametric style, of which the last class
-    means none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several conv
-    levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does. For
-    the same reason the levels have no normalisation: it would take away just these two.
+    The first choice is the set that drew it, the second the family of its parametric style, whose last class means
+    none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several
+    conv levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does.
+    For the same reason the levels have no normalisation: it would take away just these two. Which set it is, the set's
+    exact colours say too.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -224,7 +225,7 @@ def paint(
     residue, recoloured, copied, moved = parts[:, :3], parts[:, 3:4], parts[:, 4:5], parts[:, 5:]
     image, reference, ways = window.of(image), window.of(reference), window.of(ways)
     drawn: Tensor = image + residue + (1 + recoloured) * recolouring.of(image, task) + copied * (reference - image)
-    drawn = drawn + torch.einsum("bghw,bgchw->bchw", moved, ways)
+    drawn += torch.einsum("bghw,bgchw->bchw", moved, ways)
     return drawn
 
 

@@ -34,7 +34,7 @@ from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, pape
 STYLIZE: Final = 0
 DESTYLIZE: Final = 1
 KINDS: Final = ("stylize", "destylize", "between", "undraw", "keep")
-_SHARES: Final = (0.40, 0.34, 0.14, 0.06, 0.06)
+_SHARES: Final = (0.36, 0.32, 0.22, 0.05, 0.05)
 # Monochrome sets are drawn less: their colours cannot be known, so as destylize inputs they teach mostly grey.
 _SET_WEIGHTS: Final = {"fluent-emoji-high-contrast": 0.35, "emojione-monotone": 0.35}
 _PLAIN_OF: Final = {

@@ -2,7 +2,7 @@
 
 The U-Net works on pixel-unshuffled images (64 px -> 32 x 32 x 12), where no convolution runs at full resolution. It
 does not draw the output from nothing but mixes, pixel by pixel, what is at hand: the image under a colour transform
-that the style encoder read off the reference, the way to the wanted paper, the reference itself, and a free residue.
+that the style encoder read off the reference, the way to the wanted ground, the reference itself, and a free residue.
 """
 
 from __future__ import annotations
@@ -18,21 +18,18 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.compact.layout import paper_of
+from pipelines.compact.palettes import FLOOR, Palettes
+from pipelines.compact.papers import NUM_GROUNDS, PAPER_INSETS_PX, grounds_of, likeness, papers_of
+from pipelines.compact.tones import NUM_TONES, along_curve, rims, tones
 
 IMAGE_PX: Final = 64
 FOLD: Final = 2  # pixel unshuffle: 2 x 2 pixels become channels
 DESTYLIZE: Final = 1  # the timestep input of the U-Net; 0 is stylize
-PAPER_INSETS_PX: Final = (0, 6)  # where the paper's colour is read: at the border, and inside of a frame
-# Per pixel: 3 residue, 1 colour transform, 1 for each paper, 1 reference.
-PARTS: Final = 3 + 1 + len(PAPER_INSETS_PX) + 1
-# Unfolded: row and column, and the way from the image's paper to the wanted one, for each inset.
-CONSTANT_CHANNELS: Final = 2 + 3 * len(PAPER_INSETS_PX)
-# Folded: image, reference, and how much each pixel of either looks like its paper, for each inset.
-PIXEL_CHANNELS: Final = 2 * (3 + len(PAPER_INSETS_PX))
-NUM_TONES: Final = 8  # luminance bands of the tone statistics
-# A squared colour distance of 1 / 20, in [-1, 1] (6 % of the range in each channel), is 1 / e alike.
-LIKENESS_SHARPNESS: Final = 20.0
+# Per pixel: 3 residue, 1 recoloured image, 1 reference, 1 for each ground.
+PARTS: Final = 3 + 1 + 1 + NUM_GROUNDS
+PLACE_CHANNELS: Final = 2  # unfolded: row and column
+# Folded: image, reference, and for each ground how much a pixel of either looks like it, and the way to the wanted one.
+PIXEL_CHANNELS: Final = 2 * 3 + NUM_GROUNDS * (2 + 3)
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,12 @@ class Reading:
     choices: tuple[Tensor, ...]
     values: Tensor
     rest: Tensor
+
+    def as_drawn_by(self) -> list[int | None]:
+        """The set that drew each reference, None for one in a parametric style."""
+        sets, families = self.choices[0].argmax(1).tolist(), self.choices[1]
+        plain = (families.argmax(1) == families.shape[1] - 1).tolist()
+        return [which if is_plain else None for which, is_plain in zip(sets, plain, strict=True)]
 
     def condition(self) -> Tensor:
         """(B, sum n + V + R): probabilities, parameters, rest. What `StyleEncoder.embed` takes."""
@@ -70,12 +73,30 @@ class Window:
 WHOLE: Final = Window()
 
 
-class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Image -> a reading of its style -> style embedding and colour transforms.
+@dataclass(frozen=True)
+class Recolouring:
+    """How the colours of B images change, once a task: `matrix` (B, 2, 3, 4), the last column an offset, and `curve`
+    (B, 2, 3, NUM_TONES), what each luminance gets besides. Both are added to the identity."""
 
-    It sees tones, the colours at the border, and the mean and standard deviation of every channel of several conv
-    levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does. For
-    the same reason the levels have no normalisation: it would take away just these two.
+    matrix: Tensor
+    curve: Tensor
+
+    def of(self, image: Tensor, task: Tensor) -> Tensor:
+        """What it adds to an image (B, 3, H, W); `task` int64 (B,)."""
+        rows = torch.arange(len(task), device=task.device)
+        matrix, curve = self.matrix[rows, task].to(image.dtype), self.curve[rows, task].to(image.dtype)
+        linear = torch.einsum("boc,bchw->bohw", matrix[..., :3], image) + matrix[..., 3, None, None]
+        return linear + along_curve(image, curve)
+
+
+class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Image -> a reading of its style -> style embedding and recolouring.
+
+    The first choice is the set that drew it, the second the family of its parametric style, whose last class means
+    none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several
+    conv levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does.
+    For the same reason the levels have no normalisation: it would take away just these two. Which set it is, the set's
+    exact colours say too.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -88,6 +109,7 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_values: int = 23,
         num_rest: int = 48,
         hidden: int = 512,
+        num_colours: int = 64,
     ) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
@@ -113,9 +135,10 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(hidden, sum(num_choices) + num_values + num_rest),
         )
+        self.palettes = Palettes(num_choices[0], num_colours)
         num_conditions = sum(num_choices) + num_values + num_rest
         self.embedder = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
-        last = nn.Linear(hidden, 2 * 12)
+        last = nn.Linear(hidden, 2 * (12 + 3 * NUM_TONES))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.colour_head = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), last)
@@ -128,43 +151,26 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             features = level(features)
             seen.append(_mean_and_std(features))
         sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
-        *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
-        return Reading(tuple(choices), values, rest)
+        sets, *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
+        sets = sets + (self.palettes.membership(image) + FLOOR).log().to(sets.dtype)
+        return Reading((sets, *choices), values, rest)
 
-    def embed(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """A condition -> embedding (B, embed_dim) and colour transforms (B, 2, 3, 4).
+    def embed(self, condition: Tensor) -> tuple[Tensor, Recolouring]:
+        """A condition -> embedding (B, embed_dim) and recolouring."""
+        matrix, curve = self.colour_head(condition).split([2 * 12, 2 * 3 * NUM_TONES], dim=1)
+        recolouring = Recolouring(matrix.unflatten(1, (2, 3, 4)), curve.unflatten(1, (2, 3, NUM_TONES)))
+        return self.embedder(condition), recolouring
 
-        There is one transform a task, a matrix and an offset; it is added to the identity.
-        """
-        return self.embedder(condition), self.colour_head(condition).unflatten(1, (2, 3, 4))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """`embed` of `read`: float (B, 3, 64, 64) in [-1, 1] -> embedding, colour transforms."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Recolouring]:
+        """`embed` of `read`: float (B, 3, 64, 64) in [-1, 1] -> embedding, recolouring."""
         return self.embed(self.read(image).condition())
 
 
-def rims(image: Tensor, *, rim_px: int = 3) -> Tensor:
-    """Mean colours along the four sides: (B, 3, H, W) -> (B, 12)."""
-    sides = [image[..., :rim_px, :], image[..., -rim_px:, :], image[..., :rim_px], image[..., -rim_px:]]
-    return torch.cat([side.mean((2, 3)) for side in sides], dim=1)
-
-
-def tones(image: Tensor) -> Tensor:
-    """Mean colour and share of each luminance band, darkest first: (B, 3, H, W) in [-1, 1] -> (B, 4 * NUM_TONES)."""
-    luma = torch.tensor([0.299, 0.587, 0.114], dtype=image.dtype, device=image.device)  # ITU-R BT.601
-    light = torch.einsum("bchw,c->bhw", image, luma).flatten(1)
-    centres = torch.linspace(-1, 1, NUM_TONES, dtype=image.dtype, device=image.device)
-    bands = (1 - (light[:, None] - centres[:, None]).abs() * (NUM_TONES - 1) / 2).clamp(min=0)  # (B, tones, H W), sum 1
-    share = bands.mean(2, keepdim=True)
-    colour = bands @ image.flatten(2).transpose(1, 2) / light.shape[1]
-    return torch.cat([colour / (share + 0.01), share], dim=2).flatten(1)
-
-
 def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) -> UNet2DModel:
-    """A fresh U-Net: content, reference and constants in, `PARTS` numbers a pixel out."""
+    """A fresh U-Net: content, reference, their grounds and the place in, `PARTS` numbers a pixel out."""
     return UNet2DModel(
         sample_size=IMAGE_PX // fold,
-        in_channels=PIXEL_CHANNELS * fold * fold + CONSTANT_CHANNELS,
+        in_channels=PIXEL_CHANNELS * fold * fold + PLACE_CHANNELS,
         out_channels=PARTS * fold * fold,
         block_out_channels=channels,
         down_block_types=("DownBlock2D",) * len(channels),
@@ -180,9 +186,17 @@ def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) 
 def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, reference: Tensor, task: Tensor) -> Tensor:
     """One pass, one image: float (B, 3, 64, 64) in [-1, 1] in and out; `task` int64 (B,), 0 stylize, 1 destylize.
 
-    `reference` is the style image, or to destylize the image itself. The output is not clamped.
+    `reference` is the style image, or to destylize the image itself. What is stylized after a plain drawing of a known
+    set is laid onto that set's colours.
     """
-    return paint(unet, image, reference, task, *style_encoder(reference), fold=style_encoder.config.fold)
+    reading = style_encoder.read(reference)
+    embedding, recolouring = style_encoder.embed(reading.condition())
+    drawn = paint(unet, image, reference, task, embedding, recolouring, fold=style_encoder.config.fold).clamp(-1, 1)
+    settled = [
+        each if which is None or what == DESTYLIZE else style_encoder.palettes.settle(each, which)
+        for each, which, what in zip(drawn, reading.as_drawn_by(), task.tolist(), strict=True)
+    ]
+    return torch.stack(settled)
 
 
 def paint(
@@ -191,48 +205,34 @@ def paint(
     reference: Tensor,
     task: Tensor,
     embedding: Tensor,
-    transforms: Tensor,
+    recolouring: Recolouring,
     *,
     fold: int = FOLD,
     window: Window = WHOLE,
 ) -> Tensor:
-    """`repaint` with a style embedding (B, embed_dim) and colour transforms (B, 2, 3, 4) that are already known.
+    """`repaint` with a style embedding (B, embed_dim) and a recolouring that are already known.
 
     Of the output only the `window` is made, (B, 3, side, side): trainings see parts of pictures at a part of the cost.
     """
-    recolour = transforms[torch.arange(len(task), device=task.device), task].to(image.dtype)  # (B, 3, 4)
-    papers, wanted = papers_of(image), papers_of(reference)  # (B, papers, 3)
-    pixels = torch.cat([image, reference, paper_likeness(image, papers), paper_likeness(reference, wanted)], dim=1)
-    ways = torch.where((task == DESTYLIZE)[:, None, None], 1.0, wanted) - papers  # de-stylized paper is white
-    seen = torch.cat([F.pixel_unshuffle(pixels, fold), _constants(ways, image, fold)], dim=1)
+    grounds, wanted = grounds_of(image), grounds_of(reference)  # (B, NUM_GROUNDS, 3, H, W)
+    undo = (task == DESTYLIZE)[:, None, None, None, None]
+    ways = torch.where(undo, 1.0, wanted) - grounds  # de-stylized paper is white
+    pixels = [image, reference, likeness(image, grounds), likeness(reference, wanted), ways.flatten(1, 2)]
+    seen = torch.cat([F.pixel_unshuffle(torch.cat(pixels, dim=1), fold), _places(image, fold)], dim=1)
     seen = window.of(seen, scale=fold).contiguous(memory_format=torch.channels_last)
     mixing = unet(seen, timestep=task, class_labels=embedding, return_dict=False)[0]
     parts = F.pixel_shuffle(mixing.to(image.dtype), fold)  # (B, PARTS, side, side)
-    image, reference = window.of(image), window.of(reference)
-    recoloured = torch.einsum("boc,bchw->bohw", recolour[..., :3], image) + recolour[..., 3, None, None]
-    drawn: Tensor = image + parts[:, :3] + (1 + parts[:, 3:4]) * recoloured + parts[:, -1:] * (reference - image)
-    for paper in range(ways.shape[1]):
-        drawn = drawn + parts[:, 4 + paper, None] * ways[:, paper, :, None, None]
+    residue, recoloured, copied, moved = parts[:, :3], parts[:, 3:4], parts[:, 4:5], parts[:, 5:]
+    image, reference, ways = window.of(image), window.of(reference), window.of(ways)
+    drawn: Tensor = image + residue + (1 + recoloured) * recolouring.of(image, task) + copied * (reference - image)
+    drawn += torch.einsum("bghw,bgchw->bchw", moved, ways)
     return drawn
 
 
-def papers_of(image: Tensor) -> Tensor:
-    """The paper colours of (B, 3, H, W), one for each inset: (B, papers, 3)."""
-    return torch.stack([paper_of(image, inset_px=inset) for inset in PAPER_INSETS_PX], dim=1)
-
-
-def paper_likeness(image: Tensor, papers: Tensor) -> Tensor:
-    """How much each pixel has a paper's colour, 1 for equal: (B, papers, H, W) of (B, 3, H, W) and (B, papers, 3)."""
-    apart = (image[:, None] - papers[..., None, None]).square().sum(2)
-    return torch.exp(-LIKENESS_SHARPNESS * apart)
-
-
-def _constants(ways: Tensor, image: Tensor, fold: int) -> Tensor:
-    """(B, CONSTANT_CHANNELS, 32, 32): every place's row and column in [-1, 1], and the ways."""
-    side = image.shape[-1] // fold
-    line = torch.linspace(-1, 1, side, device=image.device, dtype=image.dtype)
-    place = torch.stack(torch.meshgrid(line, line, indexing="ij")).expand(len(image), -1, -1, -1)
-    return torch.cat([place, ways.flatten(1)[..., None, None].expand(-1, -1, side, side)], dim=1)
+def _places(image: Tensor, fold: int) -> Tensor:
+    """(B, PLACE_CHANNELS, 32, 32): every place's row and column in [-1, 1]."""
+    line = torch.linspace(-1, 1, image.shape[-1] // fold, device=image.device, dtype=image.dtype)
+    return torch.stack(torch.meshgrid(line, line, indexing="ij")).expand(len(image), -1, -1, -1)
 
 
 def _mean_and_std(features: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class RestylePipeline(DiffusionPipeline):  # type: ignore[misc]
             if len(reference) != count:
                 raise ValueError(f"{count} images but {len(reference)} style images")
         steps = torch.full((count,), TASKS.index(task), device=pictures.device)
-        drawn = repaint(self.unet, self.style_encoder, pictures, reference, steps).float().clamp(-1, 1)
+        drawn = repaint(self.unet, self.style_encoder, pictures, reference, steps).float()
         return ImagePipelineOutput(images=drawn if output_type == "pt" else to_pil(drawn))
 
     def _prepare(self, pictures: Pictures) -> Tensor:

@@ -83,7 +83,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, how: signal.Signals) -> None:
     script, place = tmp_path / "waiting.py", tmp_path / "pid"
     script.write_text(WAITING)
     parent = subprocess.Popen([sys.executable, str(script), str(place)], stderr=subprocess.PIPE, text=True,
-                              start_new_session=True)
+                              start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
     until = time.monotonic() + 120
     while not (place.exists() and place.read_text()) and time.monotonic() < until:
         time.sleep(0.1)

@@ -161,9 +161,10 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         recolouring = Recolouring(matrix.unflatten(1, (2, 3, 4)), curve.unflatten(1, (2, 3, NUM_TONES)))
         return self.embedder(condition), recolouring
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Recolouring]:
-        """`embed` of `read`: float (B, 3, 64, 64) in [-1, 1] -> embedding, recolouring."""
-        return self.embed(self.read(image).condition())
+    def forward(self, image: Tensor) -> tuple[Reading, Tensor, Recolouring]:
+        """float (B, 3, 64, 64) in [-1, 1] -> what `read` says, and `embed` of it: embedding, recolouring."""
+        reading = self.read(image)
+        return reading, *self.embed(reading.condition())
 
 
 def build_unet(channels: tuple[int, ...], *, layers: int = 1, fold: int = FOLD) -> UNet2DModel:
@@ -189,8 +190,7 @@ def repaint(unet: UNet2DModel, style_encoder: StyleEncoder, image: Tensor, refer
     `reference` is the style image, or to destylize the image itself. What is stylized after a plain drawing of a known
     set is laid onto that set's colours.
     """
-    reading = style_encoder.read(reference)
-    embedding, recolouring = style_encoder.embed(reading.condition())
+    reading, embedding, recolouring = style_encoder(reference)
     drawn = paint(unet, image, reference, task, embedding, recolouring, fold=style_encoder.config.fold).clamp(-1, 1)
     settled = [
         each if which is None or what == DESTYLIZE else style_encoder.palettes.settle(each, which)

@@ -40,7 +40,7 @@ class Palettes(nn.Module):
 
     def settle(self, drawn: Tensor, which: int) -> Tensor:
         """A drawing (3, H, W) laid onto the colours of set `which`, where it is near enough to one."""
-        colours, known = self.colours[which].float(), float(self.shares[which].sum())
+        colours, known = self.colours[which].to(drawn.device, torch.float32), float(self.shares[which].sum())
         if known < LEAST_KNOWN:
             return drawn
         pixels = drawn.float().flatten(1).T  # (H W, 3)

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from diffusers import DiffusionPipeline, Flux2KleinPipeline, FluxKontextPipeline
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from PIL import Image
 
 from curate.config import ResourcesConfig
@@ -258,10 +259,15 @@ def test_a_lora_acts_by_its_scale(tmp_path: Path) -> None:
 
 
 def test_an_attention_backend_changes_no_more_than_rounding(kontext: Values) -> None:
-    plain = pixels(expert_of("flux1-kontext", kontext).load("cpu"), request())[0]
+    alone = expert_of("flux1-kontext", kontext).load("cpu")
+    plain = pixels(alone, request())[0]
     other = expert_of("flux1-kontext", kontext, offload="model",  # on a CPU there is nothing to move
                       speed={"attention": "_native_math"}).load("cpu")
     assert np.abs(plain - pixels(other, request())[0]).max() <= 2
+    processors = other.pipeline.transformer.attn_processors.values()  # type: ignore[attr-defined]
+    assert {each._attention_backend.value for each in processors} == {"_native_math"}
+    assert _AttentionBackendRegistry.get_active_backend()[0].value == "native"  # other models keep theirs
+    assert np.array_equal(plain, pixels(alone, request())[0])
     tiled = expert_of("flux1-kontext", kontext, speed={"vae_tiling": True}).load("cpu")
     assert tiled.pipeline.vae.use_tiling  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
-from curate.engine.threads import fix_threads
+from curate.engine.threads import current_threads, fix_threads
 from curate.images import decode, fit
 from curate.interfaces import ExpertRequest
 from curate.run.command import run_config
@@ -59,6 +59,7 @@ def check_images(path: Path, store: RunStore) -> None:
     """Each committed image is what its expert gives for the references, words and seed that the plan names."""
     config = load_config(path)
     experts = {verb: expert.load("cpu") for verb, expert in config.experts.items()}
+    threads = current_threads()
     for unit in store.units():
         made = {role: decode(data) for role, data in store.load_images([unit.unit_id])[unit.unit_id].items()}
         given = {role: fit(decode(config.sources[item.source].read(item.locator)), PX, config.fit)
@@ -73,6 +74,7 @@ def check_images(path: Path, store: RunStore) -> None:
             fix_threads(config.experts[request.verb].resources.cpus, gpu=False)  # as the engine did: equal bytes
             again = experts[request.verb]([request] * 2)
             assert any(np.array_equal(np.asarray(image), np.asarray(made[role])) for image in again), role
+    fix_threads(threads or 1, gpu=False)
 
 
 @pytest.mark.parametrize("preset", RUNS)

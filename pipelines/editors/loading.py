@@ -168,11 +168,14 @@ def _place(pipeline: Any, config: DiffusersExpert, device: str) -> None:
 
 
 def _speed_up(pipeline: Any, config: DiffusersExpert) -> None:
+    from diffusers.models.attention_dispatch import attention_backend
+
     denoiser: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
     speed = config.speed
     try:
         if speed.attention is not None:
-            denoiser.set_attention_backend(speed.attention)
+            with attention_backend():  # set_attention_backend sets the whole process's too: leaving puts that back
+                denoiser.set_attention_backend(speed.attention)
         if speed.vae_tiling:
             pipeline.vae.enable_tiling()
         if speed.compile == "blocks":

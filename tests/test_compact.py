@@ -198,7 +198,8 @@ def test_the_encoder_learns_from_labels_and_only_where_they_hold() -> None:
 def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
     plan = Plan(steps=6, peak_lr=2e-3, warmup=2, cooldown=0.2, log_every=2, save_every=3, bf16=False)
     data = toy_emoji(8)
-    result = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
+    reading = Plan(steps=2, peak_lr=1e-3, warmup=1, save_every=2, bf16=False)
+    result = build(tmp_path / "out", tmp_path / "work", plan=plan, reading=reading, data=data, channels=TINY)
     lines = (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()
     assert result.finished
     assert len(lines) == 3
@@ -207,6 +208,6 @@ def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
     assert "| openmoji | MIT | 8 | yes |" in card
     loaded = RestylePipeline.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert loaded([picture()], [styled(5, "sepia")]).images[0].size == (64, 64)
-    again = build(tmp_path / "out", tmp_path / "work", plan=plan, data=data, channels=TINY)
+    again = build(tmp_path / "out", tmp_path / "work", plan=plan, reading=reading, data=data, channels=TINY)
     assert again.step == 6
     assert len((tmp_path / "work" / "metrics.jsonl").read_text().splitlines()) == 3

@@ -34,7 +34,7 @@ from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, pape
 STYLIZE: Final = 0
 DESTYLIZE: Final = 1
 KINDS: Final = ("stylize", "destylize", "between", "undraw", "keep")
-_SHARES: Final = (0.36, 0.32, 0.22, 0.05, 0.05)
+_SHARES: Final = (0.32, 0.40, 0.18, 0.05, 0.05)
 # Monochrome sets are drawn less: their colours cannot be known, so as destylize inputs they teach mostly grey.
 _SET_WEIGHTS: Final = {"fluent-emoji-high-contrast": 0.35, "emojione-monotone": 0.35}
 _PLAIN_OF: Final = {
@@ -134,8 +134,8 @@ class RestyleStream:
         which = int(rng.choice(self.sets, p=self.set_shares))
         other = which if rng.random() < 0.75 else self._stranger(rng, which)
         style = sample_style(rng)
-        subject = self._drawing(rng, self.by_set[which])
-        model = self._drawing(rng, self.by_set[other])
+        subject = self.drawing(rng, self.by_set[which])
+        model = self.drawing(rng, self.by_set[other])
         painted = apply_style(style, subject)
         return Sample(plain(subject), apply_style(style, model), painted, STYLIZE, kind, self.sets.index(other), style)
 
@@ -165,18 +165,18 @@ class RestyleStream:
         if rng.random() < 0.5:
             before, after = before[:, ::-1], after[:, ::-1]
         which = int(self.data.set_index[second])
-        model = self._drawing(rng, self.by_set[which])
+        model = self.drawing(rng, self.by_set[which])
         style = sample_style(rng) if rng.random() < 0.3 else None
         reference, target = (plain(each) if style is None else apply_style(style, each) for each in (model, after))
         return Sample(plain(before), reference, target, STYLIZE, kind, self.sets.index(which), style)
 
     def _keep(self, rng: np.random.Generator, kind: int) -> Sample:
         which = int(rng.choice(self.sets))
-        image = plain(self._drawing(rng, self.by_set[which]))
-        reference = plain(self._drawing(rng, self.by_set[which]))
+        image = plain(self.drawing(rng, self.by_set[which]))
+        reference = plain(self.drawing(rng, self.by_set[which]))
         return Sample(image, reference, image, STYLIZE, kind, self.sets.index(which), None)
 
-    def _drawing(self, rng: np.random.Generator, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def drawing(self, rng: np.random.Generator, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         drawing: NDArray[np.uint8] = self.data.images[int(rng.choice(rows))]
         return drawing[:, ::-1] if rng.random() < 0.5 else drawing
 

@@ -29,11 +29,13 @@ _NUM_DRAWS: Final = 256  # from which a parameter's range is read
 
 @dataclass(frozen=True)
 class StyleLabels:
-    """Of B references: `choices` int64 (B, 3) (set, family, accent), `values` float32 (B, NUM_VALUES), and `known`
-    bool (B,), False where the labels do not hold (a picture that was turned after it was painted)."""
+    """Of B references: `choices` int64 (B, 3) (set, family, accent), `values` float32 (B, NUM_VALUES), `used` bool like
+    these, the slots that a style fills, and `known` bool (B,), False where the labels do not hold (a picture that was
+    turned after it was painted)."""
 
     choices: NDArray[np.int64]
     values: NDArray[np.float32]
+    used: NDArray[np.bool_]
     known: NDArray[np.bool_]
 
 
@@ -45,18 +47,21 @@ def num_choices(num_sets: int) -> tuple[int, int, int]:
 def label(styles: Sequence[Style | None], sets: Sequence[int], known: Sequence[bool]) -> StyleLabels:
     """Labels of references drawn by `sets` (places among the training sets) in `styles` (None: as drawn)."""
     choices = [(which, *_choices(style)) for style, which in zip(styles, sets, strict=True)]
+    slots = np.stack([slots_of(style) for style in styles])
     return StyleLabels(
         np.array(choices, dtype=np.int64),
-        np.stack([values_of(style) for style in styles]),
+        np.nan_to_num(slots, nan=0.0),
+        ~np.isnan(slots),
         np.array(known, dtype=np.bool_),
     )
 
 
-def values_of(style: Style | None) -> NDArray[np.float32]:
-    """float32 (NUM_VALUES,): the parameters in their slots; as drawn means white paper."""
+def slots_of(style: Style | None) -> NDArray[np.float32]:
+    """float32 (NUM_VALUES,): the parameters in their slots, NaN in those that the style lacks; as drawn means white
+    paper."""
     if style is None:
-        return np.array([1.0] * 3 + [0.0] * (NUM_VALUES - 3), dtype=np.float32)
-    accent = [0.0] * (3 * ACCENT_SLOTS[0] + ACCENT_SLOTS[1])
+        return np.array([1.0] * 3 + [np.nan] * (NUM_VALUES - 3), dtype=np.float32)
+    accent = [np.nan] * (3 * ACCENT_SLOTS[0] + ACCENT_SLOTS[1])
     if style.accent is not None:
         accent = _slots(style.accent, ACCENT_SLOTS)
     return np.array(_slots(style, STYLE_SLOTS) + accent, dtype=np.float32)
@@ -101,4 +106,4 @@ def _layout(family: str) -> tuple[tuple[str, float, float], ...]:
 def _filled(values: list[float], length: int) -> list[float]:
     if len(values) > length:
         raise ValueError(f"{len(values)} parameter values do not fit into {length} slots")
-    return values + [0.0] * (length - len(values))
+    return values + [np.nan] * (length - len(values))

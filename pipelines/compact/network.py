@@ -20,6 +20,8 @@ from torch.nn import functional as F
 
 from pipelines.compact.palettes import FLOOR, Palettes
 from pipelines.compact.papers import NUM_GROUNDS, PAPER_INSETS_PX, grounds_of, likeness, papers_of
+from pipelines.compact.slots import SLOT_NUMBERS, Slots
+from pipelines.compact.spectrum import NUM_FREQUENCIES, spectrum
 from pipelines.compact.tones import NUM_TONES, along_curve, rims, tones
 
 IMAGE_PX: Final = 64
@@ -95,8 +97,8 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     The first choice is the set that drew it, the second the family of its parametric style, whose last class means
     none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several
     conv levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does.
-    For the same reason the levels have no normalisation: it would take away just these two. Which set it is, the set's
-    exact colours say too.
+    For the same reason the levels have no normalisation: it would take away just these two. Slots look at single places
+    for their colours, a spectrum tells pitches and angles. Which set it is, the set's exact colours say too.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -110,6 +112,8 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_rest: int = 48,
         hidden: int = 512,
         num_colours: int = 64,
+        num_slots: int = 24,
+        reader_hidden: int = 896,
     ) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
@@ -127,11 +131,15 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 nn.init.kaiming_normal_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        num_seen = 2 * sum(widths) + 4 * NUM_TONES + 3 * (4 + len(PAPER_INSETS_PX))
+        self.slots = Slots(sum(widths[:3]), channels[1], num_slots)
+        num_seen = 2 * sum(widths) + 4 * NUM_TONES + 3 * (4 + len(PAPER_INSETS_PX)) + SLOT_NUMBERS * num_slots
+        num_seen += NUM_FREQUENCIES
+        self.register_buffer("centre", torch.zeros(num_seen))
+        self.register_buffer("spread", torch.ones(num_seen))
         self.reader = nn.Sequential(
-            nn.Linear(num_seen, hidden),
+            nn.Linear(num_seen, reader_hidden),
             nn.SiLU(),
-            nn.Linear(hidden, hidden),
+            nn.Linear(reader_hidden, hidden),
             nn.SiLU(),
             nn.Linear(hidden, sum(num_choices) + num_values + num_rest),
         )
@@ -143,17 +151,33 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(last.bias)
         self.colour_head = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), last)
 
+    def standardise(self, image: Tensor) -> None:
+        """Take mean and spread of each number that the reader sees from these pictures, (B, 3, 64, 64): an
+        initialisation by data as ActNorm's (Kingma and Dhariwal 2018, section 3.1), so that all learn alike."""
+        with torch.no_grad():
+            seen = self._see(image)
+            self.centre.copy_(seen.mean(0))
+            self.spread.copy_(seen.std(0).clamp(min=0.01))
+
     def read(self, image: Tensor) -> Reading:
         """float (B, 3, 64, 64) in [-1, 1] -> what it says about its style."""
+        seen = (self._see(image) - self.centre) / self.spread
+        sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
+        sets, *choices, values, rest = self.reader(seen).split(sizes, dim=1)
+        sets = sets + (self.palettes.membership(image) + FLOOR).log().to(sets.dtype)
+        return Reading((sets, *choices), values, rest)
+
+    def _see(self, image: Tensor) -> Tensor:
         features = F.pixel_unshuffle(image, self.config.fold)
-        seen = [tones(image), rims(image), papers_of(image).flatten(1), _mean_and_std(features)]
+        seen = [tones(image), rims(image), papers_of(image).flatten(1), spectrum(image), _mean_and_std(features)]
+        places = [features]
         for level in self.levels:
             features = level(features)
             seen.append(_mean_and_std(features))
-        sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
-        sets, *choices, values, rest = self.reader(torch.cat(seen, dim=1)).split(sizes, dim=1)
-        sets = sets + (self.palettes.membership(image) + FLOOR).log().to(sets.dtype)
-        return Reading((sets, *choices), values, rest)
+            places.append(features)
+        finest = [F.interpolate(each, size=places[0].shape[-2:]) for each in places[:3]]
+        seen.append(self.slots(image, torch.cat(finest, dim=1)))
+        return torch.cat(seen, dim=1)
 
     def embed(self, condition: Tensor) -> tuple[Tensor, Recolouring]:
         """A condition -> embedding (B, embed_dim) and recolouring."""

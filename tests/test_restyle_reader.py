@@ -1,0 +1,118 @@
+"""The style encoder's reading: what it is shown, what it learns, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from curate.zoo.restyle import Restyler
+from curate.zoo.restyle_data import RestyleStream
+from curate.zoo.restyle_reader import learn_to_read, pictures_at, reading_losses
+from curate.zoo.style_labels import NUM_VALUES, StyleLabels
+from pipelines.compact.network import Reading
+from pipelines.compact.slots import SLOT_NUMBERS, Slots
+from pipelines.compact.spectrum import BIN, FINEST, spectrum
+from pipelines.training import MetricsLog, Plan
+from tests.toy_emoji import toy_emoji
+
+DATA = toy_emoji(6)
+STREAM = RestyleStream(DATA, seed=0)
+PLAN = Plan(steps=12, peak_lr=2e-3, warmup=2, log_every=4, save_every=6, bf16=False)
+
+
+def waves(across: int, down: int, *, phase: float = 0.0) -> torch.Tensor:
+    """(1, 3, 64, 64): that many waves from left to right and from top to bottom."""
+    line = torch.arange(64) * (2 * math.pi / 64)
+    return torch.sin(line[None] * across + line[:, None] * down + phase).expand(1, 3, 64, 64)
+
+
+def peak(image: torch.Tensor) -> tuple[int, int]:
+    """Bin (down, across) of the strongest frequency; down counts from -FINEST."""
+    place = int(spectrum(image)[0].argmax())
+    return place // (FINEST // BIN), place % (FINEST // BIN)
+
+
+def test_the_spectrum_tells_pitch_and_angle_wherever_the_pattern_lies() -> None:
+    middle = FINEST // BIN
+    assert peak(waves(9, 0)) == (middle, 3)
+    assert peak(waves(9, 0, phase=1.0)) == (middle, 3)
+    assert peak(waves(9, 12)) == (middle + 4, 3)
+    assert peak(waves(9, -12)) == (middle - 4, 3)
+
+
+def test_a_slot_gives_the_colour_where_it_looks() -> None:
+    image = -torch.ones(1, 3, 64, 64)
+    image[:, 0, :2, :2] = 1  # one red place of 32 x 32
+    features = torch.nn.functional.avg_pool2d(image, 2)[:, :1]
+    slots = Slots(1, 1, 1)
+    first, _, last = slots.looks
+    for layer, weight, bias in ((first, 30.0, 0.0), (last, 1.0, 0.0)):
+        torch.nn.init.constant_(layer.weight, weight)
+        torch.nn.init.constant_(layer.bias, bias)
+    numbers = slots(image, features)
+    assert numbers.shape == (1, SLOT_NUMBERS)
+    torch.testing.assert_close(numbers[0, :3], torch.tensor([1.0, -1.0, -1.0]), atol=1e-3, rtol=0)
+    assert numbers[0, 6] < 0.01  # it looks at one place
+    torch.nn.init.zeros_(last.weight)
+    torch.testing.assert_close(slots(image, features)[0, 6], torch.tensor(1.0))  # it looks everywhere
+
+
+def test_standardised_numbers_have_mean_zero_and_spread_one() -> None:
+    torch.manual_seed(0)
+    encoder = Restyler((16, 32), num_sets=len(STREAM.sets)).style_encoder
+    images = pictures_at(STREAM, 0)[0]
+    seen: list[torch.Tensor] = []
+    encoder.reader[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    encoder.read(images)
+    encoder.standardise(images)
+    encoder.read(images)
+    assert seen[0].std(0).max() / seen[0].std(0).median() > 2
+    varied = encoder.spread > 0.01
+    torch.testing.assert_close(seen[1].mean(0), torch.zeros_like(seen[1][0]), atol=1e-2, rtol=0)
+    torch.testing.assert_close(seen[1].std(0)[varied], torch.ones(int(varied.sum())), atol=1e-2, rtol=0)
+
+
+def test_pictures_are_a_function_of_the_step_and_their_labels_hold() -> None:
+    images, labels = pictures_at(STREAM, 3)
+    again, same = pictures_at(STREAM, 3)
+    assert torch.equal(images, again)
+    assert not torch.equal(images, pictures_at(STREAM, 4)[0])
+    assert np.array_equal(labels.values, same.values)
+    assert labels.known.all()
+    assert len(set(labels.choices[:, 1].tolist())) > 10
+
+
+def test_parameters_that_a_style_lacks_weigh_little_and_unknown_readings_nothing() -> None:
+    used = np.zeros((2, NUM_VALUES), dtype=bool)
+    used[:, :4] = True
+    choices = np.zeros((2, 3), dtype=np.int64)
+    labels = StyleLabels(choices, np.zeros((2, NUM_VALUES), np.float32), used, np.array([True, False]))
+
+    def values(wrong: int) -> float:
+        read = torch.zeros(2, NUM_VALUES)
+        read[0, wrong] = 1.0
+        read[1] = 5.0
+        logits = tuple(torch.zeros(2, number) for number in (9, 23, 5))
+        return float(reading_losses(Reading(logits, read, torch.zeros(2, 1)), labels)["values"])
+
+    assert values(0) == 0.25
+    assert 0 < values(10) < 0.05
+
+
+def test_reading_is_learned_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    def learned(steps: tuple[int, ...], work: Path) -> dict[str, torch.Tensor]:
+        for number in steps:
+            torch.manual_seed(0)
+            encoder = Restyler((16, 32), num_sets=len(STREAM.sets)).style_encoder
+            plan = Plan(**{**vars(PLAN), "steps": number})
+            learn_to_read(encoder, STREAM, work, plan=plan)
+        return dict(encoder.state_dict())
+
+    whole = learned((12,), tmp_path / "whole")
+    lines = MetricsLog(tmp_path / "whole" / "reader.jsonl").read()
+    assert float(lines[-1]["choices"]) < 0.8 * float(lines[0]["choices"])
+    done = learned((12, 12), tmp_path / "done")
+    assert all(torch.equal(whole[name], done[name]) for name in whole)

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
-from curate.engine.threads import current_threads, fix_threads
 from curate.images import decode, fit
 from curate.interfaces import ExpertRequest
 from curate.run.command import run_config
@@ -21,6 +20,7 @@ from curate.seal import verify
 from curate.seeds import seed
 from curate.store import RunStore
 from tests.preset_parts import PRESETS, PX, picture
+from tests.thread_count import threads
 
 RUNS = {"flux2-klein": "flux2-klein", "flux2-dev": "flux2-dev", "qwen-image-edit": "qwen-image-edit",
         "flux1-kontext": "flux1-kontext", "sdxl-ip-adapter": "sdxl-destylize", "uso": "uso"}
@@ -59,7 +59,6 @@ def check_images(path: Path, store: RunStore) -> None:
     """Each committed image is what its expert gives for the references, words and seed that the plan names."""
     config = load_config(path)
     experts = {verb: expert.load("cpu") for verb, expert in config.experts.items()}
-    threads = current_threads()
     for unit in store.units():
         made = {role: decode(data) for role, data in store.load_images([unit.unit_id])[unit.unit_id].items()}
         given = {role: fit(decode(config.sources[item.source].read(item.locator)), PX, config.fit)
@@ -71,10 +70,9 @@ def check_images(path: Path, store: RunStore) -> None:
             "style": ExpertRequest("stylize", given["subject"], given["stylized"], unit.style_caption, unit.layout,
                                    seed(3, unit.unit_id, "style"))}
         for role, request in wanted.items():
-            fix_threads(config.experts[request.verb].resources.cpus, gpu=False)  # as the engine did: equal bytes
-            again = experts[request.verb]([request] * 2)
+            with threads(config.experts[request.verb].resources.cpus):  # as the engine did: equal bytes
+                again = experts[request.verb]([request] * 2)
             assert any(np.array_equal(np.asarray(image), np.asarray(made[role])) for image in again), role
-    fix_threads(threads or 1, gpu=False)
 
 
 @pytest.mark.parametrize("preset", RUNS)

@@ -20,7 +20,7 @@ from tests.toy_emoji import toy_emoji
 
 DATA = toy_emoji(6)
 STREAM = RestyleStream(DATA, seed=0)
-PLAN = Plan(steps=12, peak_lr=2e-3, warmup=2, log_every=4, save_every=6, bf16=False)
+PLAN = Plan(steps=6, peak_lr=4e-3, warmup=1, log_every=2, save_every=3, bf16=False)
 
 
 def waves(across: int, down: int, *, phase: float = 0.0) -> torch.Tensor:
@@ -111,8 +111,8 @@ def test_reading_is_learned_and_goes_on_where_it_stopped(tmp_path: Path) -> None
             learn_to_read(encoder, STREAM, work, plan=plan)
         return dict(encoder.state_dict())
 
-    whole = learned((12,), tmp_path / "whole")
+    whole = learned((6,), tmp_path / "whole")
     lines = MetricsLog(tmp_path / "whole" / "reader.jsonl").read()
     assert float(lines[-1]["choices"]) < 0.8 * float(lines[0]["choices"])
-    done = learned((12, 12), tmp_path / "done")
+    done = learned((6, 6), tmp_path / "done")
     assert all(torch.equal(whole[name], done[name]) for name in whole)

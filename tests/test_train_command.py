@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -258,7 +259,10 @@ def test_a_base_of_flux_and_siglip_is_put_together_with_a_new_projector(parts: P
         ({"device": "cuda"}, "torch sees no GPU"),
     ],
 )
-def test_wrong_configs_are_refused(parts: Path, tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_wrong_configs_are_refused(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no waiting for a hub
     if changes.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     code, said = run(write(parts, tmp_path / "w", **changes))

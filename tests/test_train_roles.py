@@ -18,6 +18,7 @@ from pipelines.data import DataConfig, DatasetConfig, RolesConfig, TripletStream
 from pipelines.diffusers_expert import DiffusersExpert, ImageArguments
 from pipelines.training import MetricsLog
 from tests.test_train_data import make_dataset, picture
+from tests.thread_count import threads
 from tests.train_parts import make_parts, run, write
 
 DESTYLIZE = {"target": "content", "content": "stylized", "style": None}
@@ -86,7 +87,8 @@ def test_a_destylize_expert_is_trained_and_then_serves_a_run(parts: Path, tmp_pa
     served = DiffusersExpert(model=str(tmp_path / "d" / "model"), images=images, steps=2).load("cpu")
     requests = [ExpertRequest("destylize", picture((64, 64), tone), None, "a red tent", "preserved", 1)
                 for tone in (0, 0, 200)]
-    one, same, other = (np.asarray(image).astype(int) for image in served(requests))
+    with threads(1):  # two share a batch out, and last bits differ by place
+        one, same, other = (np.asarray(image).astype(int) for image in served(requests))
     assert one.shape == (64, 64, 3)
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 

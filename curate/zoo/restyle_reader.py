@@ -21,7 +21,7 @@ from curate.zoo.style_labels import StyleLabels, label
 from pipelines.compact.network import Reading, StyleEncoder
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
-READ_PLAN: Final = Plan(steps=6_500, peak_lr=1.2e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
+READ_PLAN: Final = Plan(steps=5_500, peak_lr=1e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
 BATCH: Final = 64
 READER: Final = "reader.pt"
 STANDARD_BATCHES: Final = 16

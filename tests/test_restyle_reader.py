@@ -113,6 +113,6 @@ def test_reading_is_learned_and_goes_on_where_it_stopped(tmp_path: Path) -> None
 
     whole = learned((6,), tmp_path / "whole")
     lines = MetricsLog(tmp_path / "whole" / "reader.jsonl").read()
-    assert float(lines[-1]["choices"]) < 0.8 * float(lines[0]["choices"])
+    assert float(lines[-1]["choices"]) < 0.9 * float(lines[0]["choices"])
     done = learned((6, 6), tmp_path / "done")
     assert all(torch.equal(whole[name], done[name]) for name in whole)

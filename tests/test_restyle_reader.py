@@ -60,6 +60,15 @@ def test_a_slot_gives_the_colour_where_it_looks() -> None:
     torch.testing.assert_close(slots(image, features)[0, 6], torch.tensor(1.0))  # it looks everywhere
 
 
+def test_slots_give_numbers_in_half_precision_too() -> None:
+    slots = Slots(1, 1, 1).half()
+    torch.nn.init.constant_(slots.looks[0].weight, 30.0)
+    torch.nn.init.constant_(slots.looks[2].weight, 1.0)
+    image = -torch.ones(1, 3, 64, 64).half()
+    image[:, :, :2, :2] = 1
+    assert slots(image, image[:, :1, ::2, ::2]).isfinite().all()
+
+
 def test_standardised_numbers_have_mean_zero_and_spread_one() -> None:
     torch.manual_seed(0)
     encoder = Restyler((16, 32), num_sets=len(STREAM.sets)).style_encoder

@@ -56,7 +56,7 @@ class Palettes(nn.Module):
 
 
 def _among(codes: Tensor, known: Tensor) -> Tensor:
-    """Which codes are among few known ones: `torch.isin`, which would sort all pixels, in a third of its time."""
+    """Which codes are among few known ones: `torch.isin` would sort all pixels for that."""
     ordered = known.sort().values
     places = torch.searchsorted(ordered, codes).clamp(max=len(ordered) - 1)
     return ordered[places] == codes

@@ -26,9 +26,9 @@ class Slots(nn.Module):
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         """(B, SLOT_NUMBERS * slots) of an image (B, 3, H, W) and features (B, C, h, w) of its places."""
         places = features.shape[2], features.shape[3]
-        pixels = F.adaptive_avg_pool2d(image, places).flatten(2).transpose(1, 2)  # (B, h w, 3)
-        looks = self.looks(features).flatten(2).float().softmax(2).to(pixels.dtype)  # (B, slots, h w), sum 1
+        pixels = F.adaptive_avg_pool2d(image.float(), places).flatten(2).transpose(1, 2)  # (B, h w, 3)
+        looks = self.looks(features).flatten(2).float().softmax(2)  # (B, slots, h w), sum 1; in half small ones are 0
         mean = looks @ pixels
         spread = ((looks @ pixels.square() - mean.square()).clamp(min=0) + 1e-6).sqrt()
         extent = -(looks * (looks + 1e-9).log()).sum(2, keepdim=True) / math.log(looks.shape[2])
-        return torch.cat([mean, spread, extent], dim=2).flatten(1)
+        return torch.cat([mean, spread, extent], dim=2).flatten(1).to(image.dtype)

@@ -17,11 +17,15 @@ def rims(image: Tensor, *, rim_px: int = 3) -> Tensor:
     return torch.cat([side.mean((2, 3)) for side in sides], dim=1)
 
 
+def luminance(image: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, H, W)."""
+    return torch.einsum("bchw,c->bhw", image, torch.tensor(_LUMA, dtype=image.dtype, device=image.device))
+
+
 def bands(image: Tensor) -> Tensor:
     """How much each pixel belongs to each luminance band, darkest first, sum 1: (B, 3, H, W) in [-1, 1] ->
     (B, NUM_TONES, H, W)."""
-    luma = torch.tensor(_LUMA, dtype=image.dtype, device=image.device)
-    light = torch.einsum("bchw,c->bhw", image, luma)[:, None]
+    light = luminance(image)[:, None]
     centres = torch.linspace(-1, 1, NUM_TONES, dtype=image.dtype, device=image.device)[:, None, None]
     return (1 - (light - centres).abs() * (NUM_TONES - 1) / 2).clamp(min=0)
 

@@ -36,11 +36,12 @@ docs: setup  ## the documentation, as pages that open from disk; its pictures ar
 docs-serve: setup  ## the documentation on a local port, built again at every change of a page
 	DOCS_PICTURES=false NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
-test: setup  ## the fast suite, lint, types and import rules
+test: export OMP_NUM_THREADS = 1
+test: setup  ## the fast suite in two processes, lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 slow: setup  ## the slow suite: kill -9 storms, both engines, planted bad triplets
 	$(BIN)/python -m pytest -m slow

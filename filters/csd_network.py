@@ -8,8 +8,9 @@ Source: learn2phoenix/CSD@3a9df32 (model.py). The published model is ViT-L/14 wi
 head_dim 768. The content head exists for training, where it works against the features through a reversed
 gradient.
 
-The zoo's small model has a `Palette` beside its ViT: style = [L2(feature @ S), L2(palette(image))] / sqrt(2), so that
-a similarity is the mean of two cosines.
+The zoo's small model has a `Palette` beside its ViT: style = [sqrt(1 - w) L2(feature @ S), sqrt(w) L2(palette(image))],
+so that a similarity is a weighted mean of two cosines. The weight w = sigmoid(g . L2(feature @ S) + b) is each image's
+own: by what the ViT sees, exact colours tell much of a drawing's style or little.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from torch.nn import functional
 
 from curate.config import StrictModel
 from filters.palette import Palette
+
+LEAST_WEIGHT = 1e-4
+"""Of either part of the style vector: a square root has no finite slope at 0."""
 
 
 class CsdArch(StrictModel):
@@ -79,6 +83,10 @@ class CsdNetwork(nn.Module):
         )
         self.backbone.proj = None
         self.palette = Palette(arch.palette_dim) if arch.palette_dim else None
+        self.weighing = nn.Linear(arch.head_dim, 1) if arch.palette_dim else None
+        if self.weighing is not None:  # both weigh alike
+            nn.init.zeros_(self.weighing.weight)
+            nn.init.zeros_(self.weighing.bias)
         scale = arch.width**-0.5
         self.last_layer_style = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
         self.last_layer_content = nn.Parameter(scale * torch.randn(arch.width, arch.head_dim))
@@ -89,9 +97,10 @@ class CsdNetwork(nn.Module):
         for_content = feature if reversal is None else reverse_gradient(feature, reversal)
         unit = partial(functional.normalize, dim=1)
         style = unit(feature @ self.last_layer_style)
-        if self.palette is not None:
+        if self.palette is not None and self.weighing is not None:
             palette = unit(self.palette(as_drawn(images))).to(style.dtype)
-            style = torch.cat([style, palette], dim=1) / 2**0.5
+            weight = self.weighing(style).sigmoid().clamp(LEAST_WEIGHT, 1 - LEAST_WEIGHT)
+            style = torch.cat([style * (1 - weight).sqrt(), palette * weight.sqrt()], dim=1)
         return CsdOutput(feature, style, unit(for_content @ self.last_layer_content))
 
 

@@ -53,9 +53,11 @@ def test_gradients_move_a_colour_towards_the_wanted_one() -> None:
     assert gradient[:, 0].mean() > 0  # less red
 
 
-def test_csd_with_a_palette_is_saved_whole_and_its_similarity_is_the_mean_of_two(tmp_path: Path) -> None:
+def test_csd_with_a_palette_is_saved_whole_and_its_similarity_is_a_weighed_mean_of_two(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = CsdNetwork(ARCH).eval()
+    assert network.weighing is not None
+    torch.nn.init.normal_(network.weighing.weight, std=3)
     save_csd(network, tmp_path / "csd")
     loaded = load_csd(tmp_path / "csd")
     assert loaded.arch.palette_dim == 12 and loaded.palette is not None and not loaded.palette.training
@@ -66,8 +68,11 @@ def test_csd_with_a_palette_is_saved_whole_and_its_similarity_is_the_mean_of_two
         style, other = network(images).style, network(shuffled).style
         head = network(images).feature @ network.last_layer_style, network(shuffled).feature @ network.last_layer_style
         palette = [network.palette(as_drawn(each)) for each in (images, shuffled)]  # type: ignore[misc]
+        weights = torch.stack([network.weighing(functional.normalize(each, dim=1)).sigmoid()[:, 0] for each in head])
     torch.testing.assert_close(style.norm(dim=1), torch.ones(2))
-    wanted = (functional.cosine_similarity(*head) + functional.cosine_similarity(*palette)) / 2
+    assert (weights - 0.5).abs().max() > 0.1
+    of_head, of_palette = (1 - weights).prod(0).sqrt(), weights.prod(0).sqrt()
+    wanted = of_head * functional.cosine_similarity(*head) + of_palette * functional.cosine_similarity(*palette)
     torch.testing.assert_close((style * other).sum(1), wanted)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.zoo.augment import SHIFT_PX, move, recolour, soften, throw
+from curate.zoo.augment import SHIFT_PX, move, nudge_colours, recolour, soften, throw
 
 
 def square() -> np.ndarray:
@@ -48,6 +48,21 @@ def test_recolouring_changes_hues_and_light_but_neither_shape_nor_its_edges() ->
         assert np.abs(bar - body).max() > 10  # the bar can still be told from the body
         hues.add(int(body.argmax()))
     assert hues == {0, 1, 2}
+
+
+def test_nudged_colours_stay_near_and_are_others() -> None:
+    base = square()
+    before = base[32, 32, :3].astype(int)
+    moved = []
+    for seed in range(30):
+        changed = nudge_colours(base, np.random.default_rng(seed))
+        assert np.array_equal(changed[..., 3], base[..., 3])
+        after = changed[32, 32, :3].astype(int)
+        moved.append(int(np.abs(after - before).max()))
+        assert after.argmax() == before.argmax()
+    assert min(moved) > 0
+    assert np.median(moved) > 10
+    assert max(moved) < 110
 
 
 def test_softening_happens_sometimes_and_blurs_edges_only_a_little() -> None:

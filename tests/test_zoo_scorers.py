@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from curate.models import ZOO
 from curate.parametric import apply_style, plain, sample_style
 from curate.zoo import clip as zoo_clip
 from curate.zoo import csd as zoo_csd
-from curate.zoo import csd_palette
+from curate.zoo import csd_palette, csd_weighing
 from curate.zoo import vlm as zoo_vlm
 from curate.zoo.contrast import image_text_loss, multi_positive_nce
 from curate.zoo.data import EmojiData
@@ -237,12 +238,17 @@ def test_csd_build_resumes_to_the_same_weights(
     monkeypatch.setattr(zoo_csd, "ARCH", replace_arch())
     monkeypatch.setattr(zoo_csd, "MIX", Mix(plain=3, per_plain=2, painted=2, per_painted=2, pool=6))
     monkeypatch.setattr(csd_palette, "MIX", Mix(plain=3, per_plain=2, painted=0, recoloured=2, pool=6))
+    monkeypatch.setattr(csd_weighing, "MIX", Mix(plain=3, per_plain=2, painted=2, per_painted=2, pool=6))
     plan = replace(zoo_csd.PLAN, steps=4, warmup=1, save_every=2, log_every=1, cooldown=1e-9)
-    half = replace(plan, steps=2)
-    zoo_csd.build(tmp_path / "whole", tmp_path / "w1", plan=plan, palette_plan=plan, data=data, card=False)
-    zoo_csd.build(tmp_path / "parts", tmp_path / "w2", plan=half, palette_plan=half, data=data, card=False)
+    plans = {"plan": plan, "palette_plan": plan, "weighing_plan": plan}
+    halves = {name: replace(each, steps=2) for name, each in plans.items()}
+    zoo_csd.build(tmp_path / "whole", tmp_path / "w1", data=data, card=False, **plans)
+    zoo_csd.build(tmp_path / "parts", tmp_path / "w2", data=data, card=False, **halves)
     first = (tmp_path / "parts" / "model.safetensors").read_bytes()
-    zoo_csd.build(tmp_path / "parts", tmp_path / "w2", plan=plan, palette_plan=plan, data=data, card=False)
+    shutil.rmtree(tmp_path / "w2" / "weighing")  # what is weighed has changed
+    halfway = plans | {"weighing_plan": halves["weighing_plan"]}
+    for left in (halfway, plans):
+        zoo_csd.build(tmp_path / "parts", tmp_path / "w2", data=data, card=False, **left)
     resumed = (tmp_path / "parts" / "model.safetensors").read_bytes()
     assert resumed == (tmp_path / "whole" / "model.safetensors").read_bytes() != first
 

@@ -1,7 +1,8 @@
 """What the scorers' trainings do to a drawing before it is painted.
 
 `move` and `soften` are of no consequence for style and subject. `throw` and `recolour` are for models of subjects
-alone: they change what such a model must not lean on, place and colours.
+alone: they change what such a model must not lean on, place and colours. To models of styles `recolour` and
+`nudge_colours` give sets that nobody has drawn.
 """
 
 from typing import Any, Final
@@ -72,6 +73,17 @@ def recolour(rgba: Pixels, rng: np.random.Generator) -> Pixels:
     light = 0.5 + (light - 0.5) * rng.uniform(0.5, 1.2) + rng.uniform(-0.2, 0.2)
     saturation = 0.0 if rng.random() < 0.25 else rng.uniform(0.3, 1.4)
     turned = chroma @ _hue_matrix(float(rng.uniform(-np.pi, np.pi))).T * saturation
+    return _with_colours(rgba, light[..., None] + turned)
+
+
+def nudge_colours(rgba: Pixels, rng: np.random.Generator) -> Pixels:
+    """A colouring near the drawing's own, as another hand might choose it: hue turned by up to half a radian, a little
+    more or less contrast, light and saturation."""
+    colours = rgba[..., :3].astype(np.float32) / 255
+    light = colours @ LUMA
+    chroma = colours - light[..., None]
+    light = 0.5 + (light - 0.5) * rng.uniform(0.8, 1.15) + rng.uniform(-0.08, 0.08)
+    turned = chroma @ _hue_matrix(float(rng.uniform(-0.5, 0.5))).T * rng.uniform(0.7, 1.2)
     return _with_colours(rgba, light[..., None] + turned)
 
 

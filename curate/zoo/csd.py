@@ -24,6 +24,8 @@ from curate.zoo.clip_pixels import clip_pixels
 from curate.zoo.contrast import multi_positive_nce
 from curate.zoo.csd_palette import PLAN as PALETTE_PLAN
 from curate.zoo.csd_palette import train_palette
+from curate.zoo.csd_weighing import PLAN as WEIGHING_PLAN
+from curate.zoo.csd_weighing import train_weighing
 from curate.zoo.data import EmojiData, load_emoji
 from curate.zoo.factorial import Labelled, Mix, draw_batch, training_sets
 from curate.zoo.scorer_card import write_scorer_card
@@ -39,7 +41,7 @@ PALETTE_DIM: Final = 128
 PLAN: Final = Plan(steps=3000, peak_lr=1e-3, warmup=100, cooldown=0.5, seed=11, save_every=500)
 MIX: Final = Mix(plain=9, per_plain=8, painted=14, per_painted=4)
 SUMMARY: Final = """A CSD style model (arXiv 2404.01292) of toy size: cosines say how alike two styles are.
-A palette stands beside its ViT: a similarity is the mean of two cosines.
+A palette stands beside its ViT: a similarity is a mean of two cosines, weighed image by image.
 Loaded by `filters.csd`, the code that loads the published ViT-L/14."""
 TEMPERATURE: Final = 0.1
 # The adversary is kept weak: with temperature 0.1 and alpha 0.05 the backbone outran the content head (loss
@@ -55,10 +57,12 @@ def build(
     *,
     plan: Plan = PLAN,
     palette_plan: Plan = PALETTE_PLAN,
+    weighing_plan: Plan = WEIGHING_PLAN,
     data: EmojiData | None = None,
     card: bool = True,
 ) -> FitResult:
-    """Train (or go on training) ViT and palette in ``work``; ``out`` gets averaged weights and a card at the end."""
+    """Train (or go on training) ViT, palette and their weighing in ``work``; ``out`` gets weights and a card at the
+    end."""
     data = data or load_emoji()
     trunk, trunk_result = train_vit(work / "vit", data, plan=plan)
     if not trunk_result.finished:
@@ -66,18 +70,27 @@ def build(
     palette, palette_result = train_palette(work / "palette", data, dim=PALETTE_DIM, plan=palette_plan)
     if not palette_result.finished:
         return palette_result
-    save_csd(with_palette(trunk, palette), out)
+    network = with_palette(trunk, palette)
+    weighing_result = train_weighing(work / "weighing", network, data, plan=weighing_plan)
+    if not weighing_result.finished:
+        return weighing_result
+    save_csd(network, out)
     if card:
-        trainings = {"ViT": (plan, trunk_result), "palette": (palette_plan, palette_result)}
+        trainings = {
+            "ViT": (plan, trunk_result),
+            "palette": (palette_plan, palette_result),
+            "weighing": (weighing_plan, weighing_result),
+        }
         write_scorer_card(out, "csd", summary=SUMMARY, data=data, trainings=trainings)
-    return palette_result
+    return weighing_result
 
 
 def with_palette(trunk: CsdNetwork, palette: Palette) -> CsdNetwork:
-    """One network of both, on the CPU."""
+    """One network of both, weighing alike, on the CPU."""
     network = CsdNetwork(trunk.arch.model_copy(update={"palette_dim": PALETTE_DIM}))
     beside = {f"palette.{name}": value for name, value in palette.state_dict().items()}
-    network.load_state_dict({**trunk.state_dict(), **beside})
+    alike = {name: value for name, value in network.state_dict().items() if name.startswith("weighing.")}
+    network.load_state_dict({**trunk.state_dict(), **beside, **alike})
     return network.eval()
 
 

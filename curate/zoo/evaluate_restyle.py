@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from curate.zoo.data import HELDOUT_SETS, EmojiData, load_emoji
+from curate.zoo.evaluate_reading import reading_figures
 from curate.zoo.evaluator import load_evaluator
 from curate.zoo.evaluator_network import Evaluator
 from curate.zoo.figures import Figure, format_figures
-from curate.zoo.restyle_cases import EVAL_SEED, Cases, Pixels, between_cases, parametric_cases, plain_all
+from curate.zoo.restyle_cases import EVAL_SEED, PLAIN_SETS, Cases, Pixels, between_cases, parametric_cases, plain_all
 from curate.zoo.restyle_data import to_float
 from pipelines.compact.layout import draw_similarity, transform
 from pipelines.compact.pipeline import RestylePipeline, Task
@@ -32,7 +33,6 @@ __all__ = ["evaluate", "format_figures", "load_and_evaluate"]
 
 StyleVectors: TypeAlias = Callable[[Sequence[Image.Image]], NDArray[np.float32]]  # unit vectors (N, D)
 
-PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
 NUM_CANDIDATES: Final = 100
 BATCH: Final = 32
 
@@ -69,9 +69,11 @@ def load_and_evaluate(
     csd: StyleVectors | None = None,
     count: int = 256,
 ) -> list[Figure]:
-    """`evaluate` for a pipeline folder and an evaluator folder."""
+    """`evaluate` and `reading_figures` for a pipeline folder and an evaluator folder."""
+    data = data or load_emoji()
     pipeline = RestylePipeline.from_pretrained(weights, dtype=torch.float32)
-    return evaluate(pipeline, load_evaluator(evaluator), data=data, csd=csd, count=count)
+    figures = evaluate(pipeline, load_evaluator(evaluator), data=data, csd=csd, count=count)
+    return figures + reading_figures(pipeline, data, count=count)
 
 
 class _Judge:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.parametric import Style, apply_style, plain, sample_style
-from curate.zoo.augment import move, recolour, soften, throw
+from curate.zoo.augment import move, nudge_colours, recolour, soften, throw
 from curate.zoo.data import HELDOUT_SETS, EmojiData
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +45,8 @@ class Mix:
     """A batch: ``plain`` sets x ``per_plain``, ``painted`` styles x ``per_painted`` and ``recoloured`` sets x
     ``per_recoloured`` subjects.
 
-    A set in other colours, the same for all of its drawings, is one more style: palettes that no set has.
+    A set in other colours, the same for all of its drawings, is one more style: palettes that no set has, ``nudged`` of
+    them near the set's own.
     ``pool`` subjects are drawn for the whole batch.
     """
 
@@ -55,6 +56,7 @@ class Mix:
     per_painted: int = 4
     recoloured: int = 0
     per_recoloured: int = 6
+    nudged: float = 0.0
     pool: int = 24
 
     @property
@@ -99,7 +101,7 @@ def draw_batch(
         for row in _rows_of(data, rng, pool, over, count):
             drawing = data.images[row]
             if recoloured is not None:
-                drawing = recolour(drawing, np.random.default_rng(recoloured))
+                drawing = _in_other_colours(drawing, np.random.default_rng(recoloured), nudged=mix.nudged)
             images.append(draw(drawing, painted, rng if augment else None))
             style_ids.append(number)
             rows.append(row)
@@ -111,6 +113,11 @@ def draw_batch(
         source=data.set_index[rows],
         family=tuple(families),
     )
+
+
+def _in_other_colours(rgba: Pixels, rng: np.random.Generator, *, nudged: float) -> Pixels:
+    change = nudge_colours if rng.random() < nudged else recolour
+    return change(rgba, rng)
 
 
 def _rows_of(

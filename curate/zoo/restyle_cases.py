@@ -9,13 +9,14 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.parametric import apply_style, plain, sample_style
+from curate.parametric import Style, apply_style, plain, sample_style
 from curate.zoo.data import EmojiData
 from curate.zoo.restyle_data import aligned_pairs
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
 EVAL_SEED: Final = 20_011  # not a training seed
+PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Cases:
     subject  index of what `image` and `truth` show
     source   index of the set that drew `image`
     wanted   index of the set that drew `reference` and `truth`
+    styles   the N parametric styles of `reference` and `truth`; empty where they are as drawn
     """
 
     image: Pixels
@@ -33,13 +35,14 @@ class Cases:
     subject: NDArray[np.int64]
     source: NDArray[np.int64]
     wanted: NDArray[np.int64]
+    styles: tuple[Style, ...] = ()
 
 
 def parametric_cases(data: EmojiData, sets: Sequence[int], *, count: int) -> Cases:
     """Held-out subjects X and Y of one set B, a style p of unseen parameters: image plain X, reference p on
     Y, truth p on X."""
     columns: dict[str, list[Pixels]] = {"image": [], "reference": [], "truth": []}
-    subjects, sources = [], []
+    subjects, sources, styles = [], [], []
     for index in range(count):
         rng = np.random.default_rng([EVAL_SEED, index])
         which = int(rng.choice(np.asarray(sets)))
@@ -51,9 +54,10 @@ def parametric_cases(data: EmojiData, sets: Sequence[int], *, count: int) -> Cas
         columns["truth"].append(apply_style(style, data.images[first]))
         subjects.append(int(data.subject_index[first]))
         sources.append(which)
+        styles.append(style)
     arrays = {name: np.stack(column) for name, column in columns.items()}
     where = np.array(sources)
-    return Cases(**arrays, subject=np.array(subjects), source=where, wanted=where)
+    return Cases(**arrays, subject=np.array(subjects), source=where, wanted=where, styles=tuple(styles))
 
 
 def between_cases(data: EmojiData, *, count: int) -> Cases:

@@ -21,7 +21,7 @@ from curate.zoo.style_labels import StyleLabels, label
 from pipelines.compact.network import Reading, StyleEncoder
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
-READ_PLAN: Final = Plan(steps=5_500, peak_lr=1e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
+READ_PLAN: Final = Plan(steps=10_000, peak_lr=1e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
 BATCH: Final = 64
 READER: Final = "reader.pt"
 STANDARD_BATCHES: Final = 16
@@ -48,17 +48,25 @@ def pictures_at(stream: RestyleStream, step: int) -> Pictures:
 
 def reading_losses(reading: Reading, labels: StyleLabels) -> Mapping[str, Tensor]:
     """Cross-entropies of the choices, summed, and L1 of the parameters that the styles have and, lightly, of the
-    others; of those readings whose labels hold."""
-    device = reading.values.device
+    others, each as of its true family; of those readings whose labels hold."""
+    device = reading.rest.device
     known, choices, values, used = (
         torch.from_numpy(each).to(device) for each in (labels.known, labels.choices, labels.values, labels.used)
     )
     named = [F.cross_entropy(logits[known], choices[known, place]) for place, logits in enumerate(reading.choices)]
-    error, used = (reading.values[known] - values[known]).abs(), used[known]
+    error, used = (reading.values_of(choices) - values)[known].abs(), used[known]
     return {
         "choices": torch.stack(named).sum(),
         "values": (error * used).sum() / used.sum().clamp(min=1) + UNUSED_WEIGHT * (error * ~used).mean(),
     }
+
+
+def told(reading: Reading, labels: StyleLabels) -> Tensor:
+    """The condition with what the labels say in place of what was read; the rest stays as read."""
+    device = reading.rest.device
+    choices, values = (torch.from_numpy(each).to(device) for each in (labels.choices, labels.values))
+    named = [F.one_hot(choices[:, place], logits.shape[1]) for place, logits in enumerate(reading.choices)]
+    return torch.cat([*named, values, reading.rest], dim=1)
 
 
 def learn_to_read(encoder: StyleEncoder, stream: RestyleStream, work: Path, *, plan: Plan = READ_PLAN) -> FitResult:

@@ -21,7 +21,8 @@ from curate.parametric import ACCENTS, FAMILIES, Style, sample_style
 
 STYLE_SLOTS: Final = (3, 5)  # colours, numbers
 ACCENT_SLOTS: Final = (2, 3)
-NUM_VALUES: Final = sum(3 * colours + numbers for colours, numbers in (STYLE_SLOTS, ACCENT_SLOTS))
+VALUES: Final = tuple(3 * colours + numbers for colours, numbers in (STYLE_SLOTS, ACCENT_SLOTS))
+NUM_VALUES: Final = sum(VALUES)
 AS_DRAWN: Final = len(FAMILIES)  # the class of a reference without a parametric style
 NO_ACCENT: Final = len(ACCENTS)
 _NUM_DRAWS: Final = 256  # from which a parameter's range is read

@@ -18,6 +18,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.compact.echoes import NUM_ECHOES, echoes
+from pipelines.compact.levels import NUM_LEVELS, levels
 from pipelines.compact.palettes import FLOOR, Palettes
 from pipelines.compact.papers import NUM_GROUNDS, PAPER_INSETS_PX, grounds_of, likeness, papers_of
 from pipelines.compact.slots import SLOT_NUMBERS, Slots
@@ -38,14 +40,25 @@ PIXEL_CHANNELS: Final = 2 * 3 + NUM_GROUNDS * (2 + 3)
 class Reading:
     """What the encoder reads off B references.
 
-    choices  logits (B, n) for each choice that it was taught to make (which set, which family, which accent)
-    values   (B, V): parameters of the style in [-1, 1]
-    rest     (B, R): what no label says
+    choices     logits (B, n) for each choice that it was taught to make (which set, which family, which accent)
+    parameters  (B, n, V) for each choice but the first: what the style's parameters are in [-1, 1] if it is of a class
+    rest        (B, R): what no label says
     """
 
     choices: tuple[Tensor, ...]
-    values: Tensor
+    parameters: tuple[Tensor, ...]
     rest: Tensor
+
+    @property
+    def values(self) -> Tensor:
+        """(B, sum V): the parameters, by how likely each class is."""
+        likely = (logits.softmax(1)[:, None] for logits in self.choices[1:])
+        return torch.cat([(by @ each)[:, 0] for by, each in zip(likely, self.parameters, strict=True)], dim=1)
+
+    def values_of(self, choices: Tensor) -> Tensor:
+        """(B, sum V): the parameters of these classes, int64 (B, number of choices)."""
+        rows = torch.arange(len(choices), device=choices.device)
+        return torch.cat([each[rows, choices[:, at]] for at, each in enumerate(self.parameters, start=1)], dim=1)
 
     def as_drawn_by(self) -> list[int | None]:
         """The set that drew each reference, None for one in a parametric style."""
@@ -98,7 +111,8 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     none. It sees tones, the colours at the border, and the mean and standard deviation of every channel of several
     conv levels, which keep what and how strong, and forget where: colours and textures pass, the subject hardly does.
     For the same reason the levels have no normalisation: it would take away just these two. Slots look at single places
-    for their colours, a spectrum tells pitches and angles. Which set it is, the set's exact colours say too.
+    for their colours, a spectrum tells pitches and angles, levels in how many steps colours come, echoes shadows and
+    plates out of register. Every family has parameters of its own. Which set it is, the set's exact colours say too.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -108,12 +122,13 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         embed_dim: int = 256,
         fold: int = FOLD,
         num_choices: tuple[int, ...] = (9, 23, 5),
-        num_values: int = 23,
+        num_values: tuple[int, ...] = (14, 9),
         num_rest: int = 48,
         hidden: int = 512,
         num_colours: int = 64,
         num_slots: int = 24,
         reader_hidden: int = 896,
+        num_mixed: int = 24,
     ) -> None:
         super().__init__()
         widths = (3 * fold * fold, *channels)
@@ -133,7 +148,8 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 nn.init.zeros_(module.bias)
         self.slots = Slots(sum(widths[:3]), channels[1], num_slots)
         num_seen = 2 * sum(widths) + 4 * NUM_TONES + 3 * (4 + len(PAPER_INSETS_PX)) + SLOT_NUMBERS * num_slots
-        num_seen += NUM_FREQUENCIES
+        self.mixed = nn.Conv2d(sum(widths[:3]), num_mixed, 1)
+        num_seen += NUM_FREQUENCIES + NUM_LEVELS + NUM_ECHOES + num_mixed * (num_mixed - 1) // 2
         self.register_buffer("centre", torch.zeros(num_seen))
         self.register_buffer("spread", torch.ones(num_seen))
         self.reader = nn.Sequential(
@@ -141,10 +157,10 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(reader_hidden, hidden),
             nn.SiLU(),
-            nn.Linear(hidden, sum(num_choices) + num_values + num_rest),
+            nn.Linear(hidden, sum(num_choices) + sum(self._num_parameters()) + num_rest),
         )
         self.palettes = Palettes(num_choices[0], num_colours)
-        num_conditions = sum(num_choices) + num_values + num_rest
+        num_conditions = sum(num_choices) + sum(num_values) + num_rest
         self.embedder = nn.Sequential(nn.Linear(num_conditions, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
         last = nn.Linear(hidden, 2 * (12 + 3 * NUM_TONES))
         nn.init.zeros_(last.weight)
@@ -162,10 +178,16 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def read(self, image: Tensor) -> Reading:
         """float (B, 3, 64, 64) in [-1, 1] -> what it says about its style."""
         seen = (self._see(image) - self.centre) / self.spread
-        sizes = [*self.config.num_choices, self.config.num_values, self.config.num_rest]
-        sets, *choices, values, rest = self.reader(seen).split(sizes, dim=1)
+        counts, lengths = self.config.num_choices, self._num_parameters()
+        *read, rest = self.reader(seen).split([*counts, *lengths, self.config.num_rest], dim=1)
+        sets, *choices = read[: len(counts)]
         sets = sets + (self.palettes.membership(image) + FLOOR).log().to(sets.dtype)
-        return Reading((sets, *choices), values, rest)
+        parameters = [each.unflatten(1, (n, -1)) for each, n in zip(read[len(counts) :], counts[1:], strict=True)]
+        return Reading((sets, *choices), tuple(parameters), rest)
+
+    def _num_parameters(self) -> list[int]:
+        """For each choice but the first: as many as a style has, for every class."""
+        return [n * each for n, each in zip(self.config.num_choices[1:], self.config.num_values, strict=True)]
 
     def _see(self, image: Tensor) -> Tensor:
         features = F.pixel_unshuffle(image, self.config.fold)
@@ -175,8 +197,8 @@ class StyleEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             features = level(features)
             seen.append(_mean_and_std(features))
             places.append(features)
-        finest = [F.interpolate(each, size=places[0].shape[-2:]) for each in places[:3]]
-        seen.append(self.slots(image, torch.cat(finest, dim=1)))
+        finest = torch.cat([F.interpolate(each, size=places[0].shape[-2:]) for each in places[:3]], dim=1)
+        seen += [self.slots(image, finest), levels(image), echoes(image), _correlations(self.mixed(finest))]
         return torch.cat(seen, dim=1)
 
     def embed(self, condition: Tensor) -> tuple[Tensor, Recolouring]:
@@ -262,3 +284,13 @@ def _places(image: Tensor, fold: int) -> Tensor:
 def _mean_and_std(features: Tensor) -> Tensor:
     flat = features.float().flatten(2)
     return torch.cat([flat.mean(2), (flat.var(2, correction=0) + 1e-6).sqrt()], dim=1).to(features.dtype)
+
+
+def _correlations(features: Tensor) -> Tensor:
+    """Of each two channels over the places: a Gram matrix (Gatys et al. 2016, equation 3) without what mean and spread
+    say. (B, C, H, W) -> (B, C (C - 1) / 2)."""
+    flat = features.float().flatten(2)
+    flat = flat - flat.mean(2, keepdim=True)
+    flat = flat / (flat.square().sum(2, keepdim=True) + 1e-6).sqrt()
+    across, down = torch.triu_indices(flat.shape[1], flat.shape[1], 1)
+    return (flat @ flat.transpose(1, 2))[:, across, down].to(features.dtype)

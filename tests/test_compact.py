@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline, UNet2DModel
 from PIL import Image
 
 from curate.parametric import PRESETS, apply_style, plain
+from curate.zoo import restyle_reader
 from curate.zoo.restyle import Restyler, build, losses_of
 from curate.zoo.restyle_data import RestyleStream, collate, to_float
 from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, paper_of, transform
@@ -195,7 +196,8 @@ def test_the_encoder_learns_from_labels_and_only_where_they_hold() -> None:
     )
 
 
-def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path) -> None:
+def test_building_learns_ships_a_pipeline_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restyle_reader, "BATCH", 8)
     plan = Plan(steps=6, peak_lr=2e-3, warmup=2, cooldown=0.2, log_every=2, save_every=3, bf16=False)
     data = toy_emoji(8)
     reading = Plan(steps=2, peak_lr=1e-3, warmup=1, save_every=2, bf16=False)

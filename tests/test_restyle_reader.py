@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from curate.parametric import Style, apply_style
+from curate.zoo import restyle_reader
 from curate.zoo.restyle import Restyler
 from curate.zoo.restyle_data import RestyleStream, to_float
 from curate.zoo.restyle_reader import learn_to_read, pictures_at, reading_losses
@@ -173,7 +174,9 @@ def test_parameters_are_those_of_the_likely_class() -> None:
     assert reading.values_of(torch.tensor([[3, 2], [0, 0]])).tolist() == [[9.0], [0.0]]
 
 
-def test_reading_is_learned_once_and_kept(tmp_path: Path) -> None:
+def test_reading_is_learned_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restyle_reader, "BATCH", 24)
+
     def learned() -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         encoder = Restyler((16, 32), num_sets=len(STREAM.sets)).style_encoder

@@ -15,11 +15,11 @@ from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
 
 
-def grad_norms(optimizer: torch.optim.Optimizer, clip: float) -> dict[str, float]:
-    """Clip all gradients together; their norm, and that of each named group before clipping."""
+def grad_norms(optimizer: torch.optim.Optimizer, clip: float, *, named: bool) -> dict[str, float]:
+    """Clip all gradients together; their norm, and if `named` that of each group with a name before clipping."""
     norms: dict[str, float] = {}
     for group in optimizer.param_groups:
-        if "name" in group:
+        if named and "name" in group:
             grads = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
             norms[f"grad_norm_{group['name']}"] = _whole(torch.nn.utils.get_total_norm(grads))
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]

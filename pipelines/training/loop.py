@@ -75,7 +75,7 @@ def fit(
             single = PartGradients(state.optimizer, group) if logs and plan.part_norms else None
             for part in range(plan.accumulate):
                 batch = next(batches)
-                torch.manual_seed((plan.seed * 1_000_003 + state.step) * plan.accumulate + part)
+                _seed((plan.seed * 1_000_003 + state.step) * plan.accumulate + part, device)
                 with group.travelling(wrapped, last=part == plan.accumulate - 1):
                     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                         losses = losses_of(batch)
@@ -88,7 +88,7 @@ def fit(
                     total.backward()  # type: ignore[no-untyped-call]
                 update.add(seen)
             norms = {} if single is None else single.norms()
-            norms |= grad_norms(state.optimizer, plan.clip)
+            norms |= grad_norms(state.optimizer, plan.clip, named=logs)
             if not math.isfinite(norms["grad_norm"]):
                 raise not_finite("the gradient is not finite", state, batch, checkpoint, group.rank)
             state.optimizer.step()
@@ -115,6 +115,14 @@ def fit(
                     on_save(state)
     batches.close()
     return FitResult(finished=state.step >= plan.steps, step=state.step, seconds=state.seconds, loss=last)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """On a CPU its generator alone: `torch.manual_seed` formats a stack trace for each kind of device not in use."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _log(log: MetricsLog, state: TrainState, values: Mapping[str, float], hooks: Hooks, group: Group) -> None:

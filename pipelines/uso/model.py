@@ -9,14 +9,11 @@ as the transformer, so `denoise` calls its parts in the same order (diffusers 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipelines.uso.projector import StyleProjector
 from pipelines.uso.tokens import Positions, image_ids, pack, unpack
@@ -62,19 +59,18 @@ class UsoDenoiser(nn.Module):
         packed = [pack(latents), *(pack(each.to(latents.dtype)) for each in conditions.contents)]
         style = self._style_tokens(conditions)
         embeds = bool(self.transformer.config.guidance_embeds)
-        with _attention(latents.device):
-            velocity = denoise(
-                self.transformer,
-                torch.cat(packed, dim=1),
-                conditions.text,
-                conditions.pooled,
-                sigma,
-                image_ids(size, sizes, self.positions).to(latents.device),
-                torch.zeros(conditions.text.shape[1], 3, device=latents.device),
-                sigma.new_full((len(latents),), 1.0 if guidance is None else guidance) if embeds else None,
-                style_tokens=style,
-                seen=self._seen(conditions, [each.shape[1] for each in packed]),
-            )
+        velocity = denoise(
+            self.transformer,
+            torch.cat(packed, dim=1),
+            conditions.text,
+            conditions.pooled,
+            sigma,
+            image_ids(size, sizes, self.positions).to(latents.device),
+            torch.zeros(conditions.text.shape[1], 3, device=latents.device),
+            sigma.new_full((len(latents),), 1.0 if guidance is None else guidance) if embeds else None,
+            style_tokens=style,
+            seen=self._seen(conditions, [each.shape[1] for each in packed]),
+        )
         return unpack(velocity[:, : packed[0].shape[1]], size)
 
     def _style_tokens(self, conditions: Conditions) -> Tensor | None:
@@ -99,20 +95,6 @@ class UsoDenoiser(nn.Module):
         content = spread(conditions.content_seen, lengths[1:])
         always = torch.ones(batch, conditions.text.shape[1] + lengths[0], dtype=torch.bool, device=device)
         return torch.cat([*style, always, *content], dim=1)
-
-
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU the fused kernel's backward takes twice as long as plain arithmetic over a compact model's tokens."""
-    plain = device.type == "cpu" and torch.is_grad_enabled()
-    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
-
-
-def _with_attention(block: nn.Module, states: Tensor, *others: object) -> tuple[Tensor, Tensor]:
-    """A block with the kernel of the first pass, also when it is computed again in the backward pass, where no context
-    is left."""
-    with _attention(states.device):
-        out: tuple[Tensor, Tensor] = block(states, *others)
-    return out
 
 
 def denoise(
@@ -152,8 +134,7 @@ def denoise(
     checkpointing = torch.is_grad_enabled() and transformer.gradient_checkpointing
     for block in [*transformer.transformer_blocks, *transformer.single_transformer_blocks]:
         if checkpointing:
-            again = partial(_with_attention, block)
-            context, states = transformer._gradient_checkpointing_func(again, states, context, embedding, rotary, extra)
+            context, states = transformer._gradient_checkpointing_func(block, states, context, embedding, rotary, extra)
         else:
             context, states = block(states, context, embedding, rotary, extra)
     out: Tensor = transformer.proj_out(transformer.norm_out(states, embedding))

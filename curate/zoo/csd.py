@@ -1,6 +1,6 @@
 """Build the compact CSD model: a 2.8 M ViT with a palette beside it tells styles apart, whatever the images show.
 
-    curate zoo build csd        about 35 minutes on one (busy) CPU core, 7.8 MB
+    curate zoo build csd        about 50 minutes on one (busy) CPU core, 7.8 MB
 
 Loss as published (CSD, arXiv 2404.01292): multi-positive NCE over style labels, and a content head that
 learns the subject behind a reversed gradient. From nothing rather than from CLIP, mean pooling rather than

@@ -1,11 +1,12 @@
 """Steps a second and peak memory of training: `python benchmarks/train.py [--repeats 3] [--batch 32] [--steps 20]`.
 
-Three ways over the same compact USO (64 px), the same shards and the same batch size:
+Four ways over the same compact USO (64 px), the same shards and the same batch size:
 
-    plain      a loop as diffusers' training scripts have it: webdataset and DataLoader (one worker process), latents
+    plain      a loop as diffusers' training scripts have it: webdataset and DataLoader (a worker process), latents
                and features computed again in every step, AdamW, gradient clipping
     no cache   curate train's loop, losses and reader; without its average of weights, which the plain loop has not
     cache      the same with a full feature cache
+    compiled   the same with `compile: true` (needs a C++ compiler; compiling is in the warm-up)
 
 Each measurement is a process of its own, the ways in turn, so that a slow minute of the machine hits all. Ratios are
 over plain; on a machine that others use too, trust those of CPU time (the loader's process is in it).
@@ -33,7 +34,7 @@ Moment = tuple[float, float]
 """Seconds by the clock, and of CPU time of this process and its children."""
 
 WARM_UP = 4
-WAYS = ("plain", "no cache", "cache")
+WAYS = ("plain", "no cache", "cache", "compiled")
 SAMPLES, SHARDS, SIDE_PX = 512, 4, 96
 
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--readers", type=int, default=1, help="processes that read, of each way")
     parser.add_argument("--base", default="zoo:uso-base")
     parser.add_argument("--stage", choices=("disentanglement", "style_alignment"), default="disentanglement")
     options = parser.parse_args()
@@ -108,7 +110,8 @@ def train_config(folder: Path, options: argparse.Namespace, name: str) -> Any:
         "out": str(folder / name), "base": str(folder / "base"), "stage": options.stage, "learn": "full",
         "data": {"datasets": [{"path": str(folder / "shards")}], "size_px": 64, "style_px": 64, "shuffle_buffer": 64},
         "steps": options.steps + WARM_UP + 1, "batch": options.batch, "bf16": False,
-        "optimiser": {"lr": 1e-4, "ema": None}, "save_every": 10**6, "log_every": 5, "samples": {"count": 0}}
+        "optimiser": {"lr": 1e-4, "ema": None}, "save_every": 10**6, "log_every": 5, "samples": {"count": 0},
+        "readers": options.readers, "compile": name.startswith("compiled")}
     return parse(TrainConfig, values)
 
 
@@ -119,7 +122,7 @@ def ours(folder: Path, options: argparse.Namespace, way: str, name: str) -> list
     from pipelines.training import Group
 
     config = train_config(folder, options, name)
-    config = config.model_copy(update={"cache": str(folder / "cache") if way == "cache" else None})
+    config = config.model_copy(update={"cache": str(folder / "cache") if way in ("cache", "compiled") else None})
     session = Session(config, Group(), device_of(config))
     times: list[Moment] = []
     losses_of = session.losses_of
@@ -153,7 +156,7 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
     trained = (uso.transformer if with_content else uso.projector).train().requires_grad_(True)
     learns = list(trained.parameters())
     optimizer = torch.optim.AdamW(learns, lr=1e-4, weight_decay=0.01)
-    loader = DataLoader(plain_samples(folder), batch_size=options.batch, num_workers=1, drop_last=True,
+    loader = DataLoader(plain_samples(folder), batch_size=options.batch, num_workers=options.readers, drop_last=True,
                         multiprocessing_context="fork")
     times: list[Moment] = []
     draw = torch.Generator().manual_seed(0)

@@ -20,6 +20,7 @@ FREE = frozenset({
     "steps",  # a training may be made longer; with a cooldown its last steps then had a falling rate
     "log_every", "save_every", "keep_last",  # what is written when
     "samples", "validation",  # take no part in the training
+    "readers",  # the same batches by others
     "workers", "shard", "ray_address", "device",  # the same training by others, but for rounding
     "cache", "gradient_checkpointing", "compile",  # the same numbers by another way, but for rounding
     "out",  # a folder may be moved

@@ -117,6 +117,9 @@ class TrainConfig(StrictModel):
     `out`, `cache` and the data must be reachable for all under the same names. 1 needs no Ray."""
     shard: bool = False
     """Cut weights, gradients and optimiser over the workers (FSDP) instead of copies for each: for `learn: full`."""
+    readers: int = Field(default=0, ge=0)
+    """Processes of each worker that read and decode; the batches are the same for any number. 0: a thread of the
+    worker, which shares the interpreter with the step."""
     ray_address: str | None = None
     """A running cluster, "auto" to find one; None starts Ray here."""
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from curate.errors import ConfigError
 from curate.train.config import TrainConfig
-from pipelines.data import Batch, TripletStream, batches
+from pipelines.data import Batch, Readers, TripletStream, batches
 from pipelines.training import Group
 from pipelines.uso.cached import CachedBatch, Store, cached_batches, completed
+from pipelines.uso.reward import RewardConfig
+from pipelines.uso.rewarded import reward_rows
 from pipelines.uso.training import UsoLosses
-
-Item = TypeVar("Item")
 
 
 class PixelFeed:
@@ -24,9 +24,8 @@ class PixelFeed:
 
     def __init__(self, config: TrainConfig, losses: UsoLosses, device: torch.device) -> None:
         stream, size = _share(config, losses.group)
-        self.batch_at: Callable[[int], Batch] = in_order(
-            lambda start: batches(stream, config.data, batch_size=size, start_batch=start, seed=config.seed)
-        )
+        source = partial(batches, stream, config.data, batch_size=size, seed=config.seed)
+        self.batches: Readers[Batch] = Readers(source, processes=config.readers)
         self.losses, self.device = losses, device
 
     def losses_of(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -43,15 +42,9 @@ class CachedFeed:
             raise ConfigError("features are kept of fixed crops only; use data.crop: centre, or no cache", key="cache")
         stream, size = _share(config, losses.group)
         self.store = Store(Path(config.cache), losses.encoders, config.data)
-
-        def rows(number: int, drop_style: Tensor) -> Sequence[int]:
-            return losses.reward_rows(drop_style, number // config.accumulate)
-
-        self.batch_at: Callable[[int], CachedBatch] = in_order(
-            lambda start: cached_batches(
-                stream, self.store, batch_size=size, start_batch=start, seed=config.seed, rows=rows
-            )
-        )
+        rows = partial(_rows_of_batch, config.reward, config.accumulate, losses.group.world)
+        source = partial(cached_batches, stream, self.store, batch_size=size, seed=config.seed, rows=rows)
+        self.batches: Readers[CachedBatch] = Readers(source, processes=config.readers)
         self.losses, self.device = losses, device
 
     def losses_of(self, batch: CachedBatch, step: int) -> Mapping[str, Tensor]:
@@ -61,22 +54,13 @@ class CachedFeed:
         return self.losses.of(features, batch, step, styles=styles)
 
 
+def _rows_of_batch(
+    reward: RewardConfig | None, accumulate: int, members: int, number: int, drop_style: Tensor
+) -> Sequence[int]:
+    return reward_rows(reward, drop_style, number // accumulate, members=members)
+
+
 def _share(config: TrainConfig, group: Group) -> tuple[TripletStream, int]:
     """This member's samples, and how many of each batch they are."""
     stream = TripletStream(config.data, seed=config.seed, rank=group.rank, world=group.world)
     return stream, config.batch // group.world
-
-
-def in_order(begin: Callable[[int], Iterator[Item]]) -> Callable[[int], Item]:
-    """Items by number. They are read as one stream that begins at the first number asked for."""
-    running: Iterator[Item] | None = None
-    expected = -1
-
-    def item_at(number: int) -> Item:
-        nonlocal running, expected
-        if running is None or number != expected:
-            running = begin(number)
-        expected = number + 1
-        return next(running)
-
-    return item_at

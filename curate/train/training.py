@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,12 @@ class Session:
         """Train to the end, or to a signal."""
         if self.group.leads:
             remember(self.config)
-        with Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext() as onlooker:
+        watched = Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext()
+        with closing(self.feed.batches), watched as onlooker:
             self.onlooker = onlooker
             result = fit(
                 self.state,
-                batch_at=self.feed.batch_at,
+                batch_at=self.feed.batches.item_at,
                 losses_of=self.losses_of,
                 plan=_plan(self.config),
                 checkpoint=self.out / CHECKPOINT,
@@ -188,6 +189,6 @@ def _state(config: TrainConfig, trained: Trained) -> TrainState:
     groups = [{"params": parameters, "name": name} for name, parameters in parts.items()]
     optimiser = config.optimiser
     adamw = torch.optim.AdamW(
-        groups, lr=optimiser.lr, betas=optimiser.betas, weight_decay=optimiser.weight_decay
+        groups, lr=optimiser.lr, betas=optimiser.betas, weight_decay=optimiser.weight_decay, fused=True
     )
     return TrainState(trained, adamw, None if optimiser.ema is None else Ema(trained, decay=optimiser.ema))

@@ -6,7 +6,8 @@ A training that stops and resumes, or runs on another number of workers, sees th
 from pipelines.data.batches import Batch, batches
 from pipelines.data.cache import FeatureCache
 from pipelines.data.config import DataConfig, DatasetConfig, DropoutConfig, RolesConfig
+from pipelines.data.reader_processes import Readers
 from pipelines.data.triplets import Triplet, TripletStream
 
-__all__ = ["Batch", "DataConfig", "DatasetConfig", "DropoutConfig", "FeatureCache", "RolesConfig", "Triplet",
-           "TripletStream", "batches"]
+__all__ = ["Batch", "DataConfig", "DatasetConfig", "DropoutConfig", "FeatureCache", "Readers", "RolesConfig",
+           "Triplet", "TripletStream", "batches"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -48,23 +49,23 @@ class Batch:
         return replace(self, **{name: value[start:stop] for name, value in values.items() if value is not None})
 
 
-def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, seed: int,
-            ) -> Iterator[Batch]:
-    """This reader's batches from number ``start_batch`` on, without end. ``batch_size`` is that of one reader.
+def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, every: int = 1,
+            seed: int) -> Iterator[Batch]:
+    """This reader's batches from number ``start_batch`` on, or only ``every`` so many of them, without end.
+    ``batch_size`` is that of one reader.
 
     Without buckets batch k is exactly the reader's samples k * B ... (k + 1) * B - 1, and beginning at it costs nothing
     but the shards it lies in. With buckets see ``bucketed`` for what a batch is and what resuming costs.
     """
-    for group in groups(stream, config, batch_size=batch_size, start_batch=start_batch):
+    for group in groups(stream, config, batch_size=batch_size, start_batch=start_batch, every=every):
         yield collate([stream.decode(*located) for located in group], config, seed=seed)
 
 
-def groups(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0,
+def groups(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int, every: int,
            ) -> Iterator[list[Located]]:
     """The samples of these batches, with nothing decoded."""
-    if config.buckets:
-        return bucketed(stream, config, batch_size=batch_size, start_batch=start_batch)
-    return _consecutive(stream, batch_size=batch_size, start_batch=start_batch)
+    way = partial(bucketed, config=config) if config.buckets else _consecutive
+    return islice(way(stream, batch_size=batch_size, start_batch=start_batch), 0, None, every)
 
 
 def collate(group: Sequence[Triplet], config: DataConfig, *, seed: int) -> Batch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -30,13 +31,16 @@ Rows = Callable[[int, Tensor], Sequence[int]]
 
 @dataclass(frozen=True)
 class CachedBatch:
-    """B samples. `found` has a row of features, or None, for each; `missing` the pixels of those without, in order.
-    `styles`: pixels (R, 3, S, S) of the style images that the reward compares with."""
+    """B samples: features of those that the store has, and of the others pixels, both in their order."""
 
-    found: list[Features | None]
-    names: list[dict[Kind, str]]
+    found: Features | None
     missing: Batch | None
+    missing_rows: list[int]
+    """Which of the B samples are those of `missing`."""
+    missing_names: list[dict[Kind, str]]
+    """The keys under which the store is to have them."""
     styles: Tensor | None
+    """Pixels (R, 3, S, S) of the style images that the reward compares with."""
     drop_style: Tensor
     drop_content: Tensor
     drop_text: Tensor
@@ -78,21 +82,24 @@ class Store:
 
 
 def cached_batches(
-    stream: TripletStream, store: Store, *, batch_size: int, start_batch: int, seed: int, rows: Rows
+    stream: TripletStream, store: Store, *, batch_size: int, start_batch: int, every: int, seed: int, rows: Rows
 ) -> Iterator[CachedBatch]:
     """As `pipelines.data.batches`, but only what is not in the store is decoded, and styles where `rows` says so."""
     data = store.data
-    for number, group in enumerate(groups(stream, data, batch_size=batch_size, start_batch=start_batch), start_batch):
+    read = groups(stream, data, batch_size=batch_size, start_batch=start_batch, every=every)
+    for number, group in zip(count(start_batch, every), read, strict=False):
         names = [store.names(located.sample) for located in group]
-        found = [store.get(each) for each in names]
+        features = [store.get(each) for each in names]
         positions = [stream.position(located.lane) for located in group]
         drop = dropped(positions, data, seed=seed)
-        missing = _pixels(stream, data, [at for at, row in zip(group, found, strict=True) if row is None], seed)
+        missing = [place for place, row in enumerate(features) if row is None]
+        found = [row for row in features if row is not None]
         styled = _pixels(stream, data, [group[place] for place in rows(number, drop["drop_style"])], seed)
         yield CachedBatch(
-            found=found,
-            names=names,
-            missing=missing,
+            found=stack(found) if found else None,
+            missing=_pixels(stream, data, [group[place] for place in missing], seed),
+            missing_rows=missing,
+            missing_names=[names[place] for place in missing],
             styles=None if styled is None else styled.style,
             positions=positions,
             **drop,
@@ -101,12 +108,18 @@ def cached_batches(
 
 def completed(batch: CachedBatch, store: Store, encoders: Encoders, device: torch.device) -> Features:
     """All features of a batch on the device; those that were missing are made and kept."""
-    fresh = [] if batch.missing is None else _encoded(batch.missing, encoders, device)
-    lacking = [names for names, found in zip(batch.names, batch.found, strict=True) if found is None]
-    for names, features in zip(lacking, fresh, strict=True):
+    if batch.missing is None:
+        assert batch.found is not None
+        return moved(batch.found, device)
+    fresh = _encoded(batch.missing, encoders, device)
+    for names, features in zip(batch.missing_names, fresh, strict=True):
         store.put(names, features)
-    rest = iter(fresh)
-    return moved(stack([next(rest) if found is None else found for found in batch.found]), device)
+    places = range(len(batch.positions))
+    made = dict(zip(batch.missing_rows, fresh, strict=True))
+    if batch.found is not None:
+        known = (place for place in places if place not in made)
+        made |= {place: row(batch.found, at) for at, place in enumerate(known)}
+    return moved(stack([made[place] for place in places]), device)
 
 
 def _encoded(batch: Batch, encoders: Encoders, device: torch.device) -> list[Features]:

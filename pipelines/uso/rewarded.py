@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipelines.training import Group
+from pipelines.uso.reward import RewardConfig
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,17 @@ class ChosenRows:
             if here[0] == self.group.rank
         ]
         return torch.stack(after) if after else values
+
+
+def reward_rows(reward: RewardConfig | None, drop_style: Tensor, step: int, *, members: int) -> list[int]:
+    """The samples of one of `members` that may get the reward at a step: the first `reward.batch` of those that have a
+    style reference. In a group others may come before some of the last ones; and a member without any takes one that
+    will not count, since all must make the same calls.
+    """
+    if reward is None or reward.weight_at(step) == 0:
+        return []
+    rows: list[int] = torch.nonzero(~drop_style)[:, 0].tolist()
+    return rows[: reward.batch] or ([0] if members > 1 else [])
 
 
 def chosen_rows(drop_style: Tensor, most: int | None, group: Group) -> ChosenRows:

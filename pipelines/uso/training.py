@@ -23,7 +23,7 @@ from pipelines.uso.flow import FlowConfig, flow_losses, noise_at, noised
 from pipelines.uso.model import Conditions, UsoDenoiser
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.reward import RewardConfig, StyleReward, gradient_step, rewards
-from pipelines.uso.rewarded import ChosenRows, chosen_rows
+from pipelines.uso.rewarded import ChosenRows, chosen_rows, reward_rows
 
 Stage = Literal["style_alignment", "disentanglement", "expert"]
 USUAL_ROLES = RolesConfig()
@@ -104,7 +104,7 @@ class UsoLosses:
         `reward.batch` = k the rewards are those of the first k samples with a style reference of all members' batches,
         and their mean is over k. So neither the number of members nor how an update is cut into batches changes lambda.
         """
-        rows = self.reward_rows(batch.drop_style, step)
+        rows = reward_rows(self.reward, batch.drop_style, step, members=self.group.world)
         styles = batch.style[rows] if rows and batch.style is not None else None
         return self.of(self.encoders(batch), batch, step, styles=styles)
 
@@ -125,16 +125,6 @@ class UsoLosses:
         self.rewarded = []
         found = self.group.mean({"sum": sums[0], "rows": sums[1]}, self.pipeline.vae.device)
         return {"reward": found["sum"] / found["rows"]} if found["rows"] else {}
-
-    def reward_rows(self, drop_style: Tensor, step: int) -> list[int]:
-        """The samples of this member that may get the reward at a step: the first `reward.batch` of those that have a
-        style reference. In a group others may come before some of the last ones; and a member without any takes one
-        that will not count, since all must make the same calls.
-        """
-        if self.reward is None or self.reward.weight_at(step) == 0:
-            return []
-        rows: list[int] = torch.nonzero(~drop_style)[:, 0].tolist()
-        return rows[: self.reward.batch] or ([0] if self.group.world > 1 else [])
 
     def conditions(self, features: Features, drawn: Drawn) -> Conditions:
         """Conditions with dropout; a dropped reference is masked, which is exactly its absence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,21 +77,23 @@ def test_in_bfloat16_a_training_goes_nearly_the_same_way_and_keeps_float32_weigh
     assert load_uso(str(tmp_path / "b" / "model")).transformer.dtype == torch.float32
 
 
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(("cached", "readers"), [(False, 1), (True, 0)])
 def test_a_loss_that_is_no_number_ends_in_one_line_and_leaves_its_batch(
-    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cached: bool
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cached: bool,
+    readers: int,
 ) -> None:
     broken, uso = tmp_path / "base", load_uso(str(parts / "base"))
     with torch.no_grad():
         uso.transformer.proj_out.bias[0] = torch.nan
     uso.save_pretrained(broken)
     cache = {"cache": str(tmp_path / "cache")} if cached else {}
-    path = write(parts, tmp_path / "n", base=str(broken), samples={"count": 0}, **cache)
+    path = write(parts, tmp_path / "n", base=str(broken), samples={"count": 0}, readers=readers, **cache)
     monkeypatch.setattr(sys, "argv", ["curate", "train", str(path)])
     with pytest.raises(SystemExit) as caught:
         main()
     said = capsys.readouterr().err
     assert caught.value.code == 2 and "Traceback" not in said
+    assert multiprocessing.active_children() == []
     kept = tmp_path / "n" / "bad-step-0.pt"
     assert f"curate: step 0: loss is flow nan; the batch is in {kept}, there is no checkpoint yet" in said
     batch = torch.load(kept, weights_only=True)

@@ -7,6 +7,7 @@ of the step, and so the resumed training goes through the same states as an unbr
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,9 +61,9 @@ def fit(
         log.rewind(state.step)
     bf16 = plan.bf16 and bf16_pays(device)
     begun, before, last = time.monotonic(), state.seconds, math.nan
-    batches = prefetch(batch_at, state.step * plan.accumulate, plan.steps * plan.accumulate)
+    made = prefetch(batch_at, state.step * plan.accumulate, plan.steps * plan.accumulate)
     hooks.watch.begun(state.step)
-    with StopRequest() as stop:
+    with closing(made) as batches, StopRequest() as stop:
         stopping = False
         while state.step < plan.steps and not stopping:
             rate = lr_at(state.step, total=plan.steps, peak=plan.peak_lr, warmup=plan.warmup, cooldown=plan.cooldown)
@@ -113,7 +114,6 @@ def fit(
                 save_checkpoint(state, checkpoint, keep_last=plan.keep_last, best=best, write=group.leads)
                 if on_save is not None and (state.step % plan.save_every == 0 or ends) and not stopping:
                     on_save(state)
-    batches.close()
     return FitResult(finished=state.step >= plan.steps, step=state.step, seconds=state.seconds, loss=last)
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--readers", type=int, default=1, help="processes that read, of each way")
+    parser.add_argument("--readers", type=int, default=1, help=f"processes that read, of each way; at most {SHARDS}")
     parser.add_argument("--base", default="zoo:uso-base")
     parser.add_argument("--stage", choices=("disentanglement", "style_alignment"), default="disentanglement")
     options = parser.parse_args()
@@ -157,7 +157,7 @@ def plain(folder: Path, options: argparse.Namespace) -> list[Moment]:
     learns = list(trained.parameters())
     optimizer = torch.optim.AdamW(learns, lr=1e-4, weight_decay=0.01)
     loader = DataLoader(plain_samples(folder), batch_size=options.batch, num_workers=options.readers, drop_last=True,
-                        multiprocessing_context="fork")
+                        multiprocessing_context="fork" if options.readers else None)
     times: list[Moment] = []
     draw = torch.Generator().manual_seed(0)
     batches: Iterator[dict[str, Any]] = iter(loader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from curate.errors import EngineError, SourceError
 from curate.train.loading import load_uso
 from pipelines.data import Readers, TripletStream, batches
+from pipelines.data.reader_processes import Numbered
 from pipelines.training import MetricsLog
 from tests.test_train_data import config_of, make_dataset, same
 from tests.train_parts import make_parts, run, write
@@ -47,11 +49,36 @@ def test_an_error_of_the_source_is_raised_as_it_was_there(tmp_path: Path) -> Non
     with pytest.raises(SourceError, match=r"\.tar"):
         readers.item_at(0)
     readers.close()
+    assert multiprocessing.active_children() == []
 
 
 def numbers_until_a_crash(*, start_batch: int, every: int) -> Iterator[int]:
     yield from range(start_batch, 3, every)
     os._exit(9)
+
+
+def numbers_then_what_cannot_travel(*, start_batch: int, every: int) -> Iterator[object]:
+    yield from range(start_batch, 3, every)
+    yield threading.Lock()
+
+
+def numbers_then_an_error_of_its_own(*, start_batch: int, every: int) -> Iterator[int]:
+    yield from range(start_batch, 3, every)
+    raise KeyError("absent")
+
+
+@pytest.mark.parametrize(("source", "error", "said"), [
+    (numbers_then_what_cannot_travel, EngineError, "cannot send its batch"),
+    (numbers_then_an_error_of_its_own, KeyError, "absent"),
+])
+def test_nothing_is_lost_before_what_fails(source: Numbered[object], error: type[Exception], said: str) -> None:
+    readers = Readers(source, processes=2)
+    assert [readers.item_at(number) for number in range(3)] == [0, 1, 2]
+    with pytest.raises(error, match=said) as caught:
+        readers.item_at(3)
+    readers.close()
+    if error is KeyError:
+        assert "numbers_then_an_error_of_its_own" in "".join(caught.value.__notes__)
 
 
 def test_a_process_that_dies_is_told() -> None:

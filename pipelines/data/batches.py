@@ -51,8 +51,8 @@ class Batch:
 
 def batches(stream: TripletStream, config: DataConfig, *, batch_size: int, start_batch: int = 0, every: int = 1,
             seed: int) -> Iterator[Batch]:
-    """This reader's batches from number ``start_batch`` on, or only ``every`` so many of them, without end.
-    ``batch_size`` is that of one reader.
+    """This reader's batches ``start_batch``, ``start_batch + every``, and so on without end. ``batch_size`` is that of
+    one reader.
 
     Without buckets batch k is exactly the reader's samples k * B ... (k + 1) * B - 1, and beginning at it costs nothing
     but the shards it lies in. With buckets see ``bucketed`` for what a batch is and what resuming costs.

@@ -92,8 +92,8 @@ def cached_batches(
         features = [store.get(each) for each in names]
         positions = [stream.position(located.lane) for located in group]
         drop = dropped(positions, data, seed=seed)
-        missing = [place for place, row in enumerate(features) if row is None]
-        found = [row for row in features if row is not None]
+        missing = [place for place, each in enumerate(features) if each is None]
+        found = [each for each in features if each is not None]
         styled = _pixels(stream, data, [group[place] for place in rows(number, drop["drop_style"])], seed)
         yield CachedBatch(
             found=stack(found) if found else None,

@@ -34,7 +34,7 @@ from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, pape
 STYLIZE: Final = 0
 DESTYLIZE: Final = 1
 KINDS: Final = ("stylize", "destylize", "between", "undraw", "keep")
-_SHARES: Final = (0.32, 0.40, 0.18, 0.05, 0.05)
+_SHARES: Final = (0.28, 0.44, 0.18, 0.05, 0.05)
 # Monochrome sets are drawn less: their colours cannot be known, so as destylize inputs they teach mostly grey.
 _SET_WEIGHTS: Final = {"fluent-emoji-high-contrast": 0.35, "emojione-monotone": 0.35}
 _PLAIN_OF: Final = {

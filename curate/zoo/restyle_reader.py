@@ -21,12 +21,12 @@ from curate.zoo.style_labels import StyleLabels, label
 from pipelines.compact.network import Reading, StyleEncoder
 from pipelines.training import Ema, FitResult, MetricsLog, Plan, TrainState, fit
 
-READ_PLAN: Final = Plan(steps=10_000, peak_lr=1e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
+READ_PLAN: Final = Plan(steps=19_500, peak_lr=1e-3, warmup=200, cooldown=0.6, save_every=500, log_every=100)
 BATCH: Final = 64
 READER: Final = "reader.pt"
 STANDARD_BATCHES: Final = 16
 AS_DRAWN_CHANCE: Final = 0.1
-CHOICE_WEIGHT: Final = 0.125  # of the parameters' error
+CHOICE_WEIGHT: Final = 0.25  # of the parameters' error
 UNUSED_WEIGHT: Final = 0.25
 
 Pictures: TypeAlias = tuple[Tensor, StyleLabels]  # float32 (BATCH, 3, 64, 64) in [-1, 1], and what is true of them

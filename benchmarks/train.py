@@ -111,7 +111,7 @@ def train_config(folder: Path, options: argparse.Namespace, name: str) -> Any:
         "data": {"datasets": [{"path": str(folder / "shards")}], "size_px": 64, "style_px": 64, "shuffle_buffer": 64},
         "steps": options.steps + WARM_UP + 1, "batch": options.batch, "bf16": False,
         "optimiser": {"lr": 1e-4, "ema": None}, "save_every": 10**6, "log_every": 5, "samples": {"count": 0},
-        "readers": options.readers, "compile": name.startswith("compiled")}
+        "readers": options.readers}
     return parse(TrainConfig, values)
 
 
@@ -122,7 +122,8 @@ def ours(folder: Path, options: argparse.Namespace, way: str, name: str) -> list
     from pipelines.training import Group
 
     config = train_config(folder, options, name)
-    config = config.model_copy(update={"cache": str(folder / "cache") if way in ("cache", "compiled") else None})
+    cache = str(folder / "cache") if way in ("cache", "compiled") else None
+    config = config.model_copy(update={"cache": cache, "compile": way == "compiled"})
     session = Session(config, Group(), device_of(config))
     times: list[Moment] = []
     losses_of = session.losses_of

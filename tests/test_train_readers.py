@@ -40,7 +40,7 @@ def test_processes_give_the_batches_that_the_thread_gives(tmp_path: Path) -> Non
     assert multiprocessing.active_children() == []
 
 
-def test_an_error_of_the_source_is_raised_as_it_was_there(tmp_path: Path) -> None:
+def test_an_error_of_the_source_is_raised_here(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path, 6)
     config = config_of(folder)
     readers = Readers(partial(batches, TripletStream(config, seed=1), config, batch_size=2, seed=9), processes=1)

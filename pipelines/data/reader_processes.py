@@ -54,7 +54,6 @@ class Readers(Generic[Item]):
     def close(self) -> None:
         """End the processes, if there are any."""
         self._running = None  # a DataLoader's iterator ends its processes when nobody holds it
-        self._expected = -1
 
     def _begin(self, number: int) -> Iterator[Item]:
         if self._processes == 0:

@@ -68,6 +68,7 @@ def train_variant(out: Path, variant: str, seed: int, data: str | None) -> Path:
     base = one["base"]
     for config in (one, two):
         config["seed"] = seed
+        config["cache"] = str(out / "cache")
         if data:
             config["data"]["datasets"] = [{"path": data}]
     one |= {**CHANGES.get(variant, {}), "out": str(out / f"{variant}-{seed}" / "stage1")}

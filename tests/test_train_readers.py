@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +14,11 @@ from curate.train.loading import load_uso
 from pipelines.data import Readers, TripletStream, batches
 from pipelines.data.reader_processes import Numbered
 from pipelines.training import MetricsLog
+from tests.numbered_sources import (
+    numbers_then_an_error_of_its_own,
+    numbers_then_what_cannot_travel,
+    numbers_until_a_crash,
+)
 from tests.test_train_data import config_of, make_dataset, same
 from tests.train_parts import make_parts, run, write
 
@@ -50,21 +52,6 @@ def test_an_error_of_the_source_is_raised_here(tmp_path: Path) -> None:
         readers.item_at(0)
     readers.close()
     assert multiprocessing.active_children() == []
-
-
-def numbers_until_a_crash(*, start_batch: int, every: int) -> Iterator[int]:
-    yield from range(start_batch, 3, every)
-    os._exit(9)
-
-
-def numbers_then_what_cannot_travel(*, start_batch: int, every: int) -> Iterator[object]:
-    yield from range(start_batch, 3, every)
-    yield threading.Lock()
-
-
-def numbers_then_an_error_of_its_own(*, start_batch: int, every: int) -> Iterator[int]:
-    yield from range(start_batch, 3, every)
-    raise KeyError("absent")
 
 
 @pytest.mark.parametrize(("source", "error", "said"), [

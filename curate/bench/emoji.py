@@ -27,10 +27,8 @@ from curate.errors import SourceError
 from curate.parametric import apply_style, plain, sample_style
 from curate.seeds import digest
 from curate.seeds import seed as seed_of
-from curate.zoo.data import ALIGNED_GROUPS, EmojiData, load_emoji
+from curate.zoo.data import ALIGNED_GROUPS, PLAIN_SETS, EmojiData, load_emoji
 
-PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
-"""Sets in full colour: what content images are drawn by."""
 NUM_CANDIDATES: Final = 100
 
 

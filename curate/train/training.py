@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._functorch.config
 from torch import Tensor, nn
 
 from curate.errors import ConfigError
@@ -53,13 +52,11 @@ class Session:
         self.config, self.group, self.device, self.out = config, group, device, Path(config.out)
         self.pipeline = load_trainee(config, device)
         self.denoiser = self.pipeline.denoiser
+        if config.compile:
+            _compile(self.pipeline)
         if config.shard:
             _shard(self.pipeline, self.denoiser)
-        called: Any = self.denoiser
-        if config.compile:
-            torch._functorch.config.donated_buffer = False  # gradients of single losses walk a graph twice
-            called = torch.compile(self.denoiser)
-        self.wrapped: nn.Module = called if config.shard else group.wrap(called)
+        self.wrapped: nn.Module = self.denoiser if config.shard else group.wrap(self.denoiser)
         self.losses = UsoLosses(
             self.pipeline,
             self.wrapped,
@@ -122,7 +119,7 @@ class Session:
             ended = state.step >= self.config.steps
             write_model(self.pipeline, self.config, self.out, leads=self.group.leads, ended=ended)
             if self.samples.pictures:
-                with gathered_outside_blocks(self.denoiser):
+                with self._aside():
                     sheet = self.samples.sheet(self.pipeline)
                 if self.onlooker is not None:
                     self.onlooker.picture(state.step, sheet)
@@ -137,7 +134,7 @@ class Session:
     def validate(self, state: TrainState) -> dict[str, float]:
         """Numbers of the averaged model; warns of a hacked reward."""
         assert self.validator is not None
-        with self._averaged(state), gathered_outside_blocks(self.denoiser):
+        with self._averaged(state), self._aside():
             numbers = self.validator(self.device)
         if self.validator.warns([*state.validations, {"step": state.step, **numbers}]):
             numbers["val_hacked"] = 1.0
@@ -146,9 +143,29 @@ class Session:
         return numbers
 
     @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Pictures are made between steps, of other shapes than batches: nothing is compiled for them."""
+        eager = torch.compiler.set_stance("force_eager") if self.config.compile else nullcontext()
+        with gathered_outside_blocks(self.denoiser), eager:
+            yield
+
+    @contextmanager
     def _averaged(self, state: TrainState) -> Iterator[None]:
         with nullcontext() if state.ema is None else state.ema.applied(state.model):
             yield
+
+
+def _compile(pipeline: UsoPipeline) -> None:
+    """torch.compile of the transformer's blocks: they are alike, so each kind is compiled once for each kind of input.
+
+    Kinds: the two layouts in which blocks hand tokens on, with and without gradient, a mask or none, shapes.
+    """
+    import torch._dynamo.config
+    import torch._functorch.config
+
+    torch._functorch.config.donated_buffer = False  # gradients of single losses walk a graph twice
+    torch._dynamo.config.recompile_limit = 64  # the default, 8, is less than that, and beyond it blocks run as they are
+    pipeline.transformer.compile_repeated_blocks()
 
 
 def _shard(pipeline: UsoPipeline, denoiser: nn.Module) -> None:

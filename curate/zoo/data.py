@@ -29,6 +29,9 @@ IMAGE_PX: Final = 64
 MIN_SETS: Final = 7
 HELDOUT_SETS: Final = ("fxemoji", "emojione-v1")
 
+PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
+"""Sets in full colour: what content images are drawn by."""
+
 # Sets that draw a subject with (almost) the same layout; the first of a group is its plain, fully coloured one.
 ALIGNED_GROUPS: Final = (
     ("fluent-emoji-flat", "fluent-emoji", "fluent-emoji-high-contrast"),

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from curate.parametric import FAMILIES
-from curate.zoo.data import EmojiData
+from curate.zoo.data import PLAIN_SETS, EmojiData
 from curate.zoo.figures import Figure
-from curate.zoo.restyle_cases import PLAIN_SETS, Cases, Pixels, parametric_cases
+from curate.zoo.restyle_cases import Cases, Pixels, parametric_cases
 from curate.zoo.restyle_data import RestyleStream, to_float
 from curate.zoo.restyle_reader import told
 from curate.zoo.style_labels import StyleLabels, label

@@ -19,12 +19,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from curate.zoo.data import HELDOUT_SETS, EmojiData, load_emoji
+from curate.zoo.data import HELDOUT_SETS, PLAIN_SETS, EmojiData, load_emoji
 from curate.zoo.evaluate_reading import reading_figures
 from curate.zoo.evaluator import load_evaluator
 from curate.zoo.evaluator_network import Evaluator
 from curate.zoo.figures import Figure, format_figures
-from curate.zoo.restyle_cases import EVAL_SEED, PLAIN_SETS, Cases, Pixels, between_cases, parametric_cases, plain_all
+from curate.zoo.restyle_cases import EVAL_SEED, Cases, Pixels, between_cases, parametric_cases, plain_all
 from curate.zoo.restyle_data import to_float
 from pipelines.compact.layout import draw_similarity, transform
 from pipelines.compact.pipeline import RestylePipeline, Task

@@ -16,7 +16,6 @@ from curate.zoo.restyle_data import aligned_pairs
 Pixels: TypeAlias = NDArray[np.uint8]
 
 EVAL_SEED: Final = 20_011  # not a training seed
-PLAIN_SETS: Final = ("noto", "noto-v1", "twemoji", "openmoji", "fluent-emoji-flat", "emojione")
 
 
 @dataclass(frozen=True)

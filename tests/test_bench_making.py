@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
+from diffusers import Flux2KleinPipeline, FluxKontextPipeline
 
 from curate.bench.items import BenchItem
 from curate.bench.making import count_missing, make_images
@@ -20,8 +24,10 @@ from curate.bench.systems import (
 )
 from curate.config import parse
 from curate.errors import ConfigError, ModelError
+from curate.seeds import digest
 from pipelines.diffusers_expert import DiffusersExpert, ImageArguments
 from tests.bench_parts import item, picture, save_picture
+from tests.preset_parts import PRESETS, expert_of
 from tests.tiny_pipelines import save_instruct_pix2pix
 
 ITEMS = [item(1), item(2), item(3, "subject"), item(4, "style")]
@@ -137,6 +143,41 @@ def test_prompt_and_seed_reach_the_pipeline(editor: PipelineSystem, tmp_path: Pa
         assert outcome.picture is not None
         bytes_of.append(outcome.picture.open().tobytes())
     assert len(set(bytes_of)) == 3
+
+
+@pytest.mark.parametrize(("preset", "pipeline"), [
+    ("flux1-kontext", FluxKontextPipeline), ("flux2-klein", Flux2KleinPipeline)])
+def test_templates_of_a_preset_are_for_items_with_a_style_image(
+        preset: str, pipeline: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    encode = pipeline.encode_prompt
+
+    @wraps(encode)
+    def listening(self: Any, *args: Any, prompt: str, **named: Any) -> Any:
+        said.append(prompt)
+        return encode(self, *args, prompt=prompt, **named)
+
+    monkeypatch.setattr(pipeline, "encode_prompt", listening)
+    system = PipelineSystem(name="p", expert=expert_of(preset, PRESETS[preset](tmp_path / "model"), steps=1))
+    templates = system.expert.prompts
+    words = {"subject": "{prompt}", "style": templates["stylize_words"], "combined": templates["stylize"]}
+    for task, template in words.items():
+        said.clear()
+        prompt = f"a backpack in the jungle, {task}"
+        [outcome] = make_images(system, [item(1, task, prompt=prompt)], tmp_path, device="cpu")  # type: ignore[arg-type]
+        assert outcome.status == "made", outcome.reason
+        assert said[0] == template.format(prompt=prompt)
+
+
+def test_what_was_drawn_with_a_template_that_no_longer_serves_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    plain = PipelineSystem(name="p", expert=DiffusersExpert(model=str(tmp_path)))
+    in_ink = DiffusersExpert(model=str(tmp_path), prompts={"stylize": "{prompt}, in ink"})
+    worded = PipelineSystem(name="p", expert=in_ink)
+    subject, combined = ITEMS[2], ITEMS[0]
+    drawn_so = digest(json.dumps(worded.expert.identity(), sort_keys=True), subject.fingerprint)
+    assert worded.fingerprint(subject) == plain.fingerprint(subject) != drawn_so
+    assert worded.fingerprint(combined) != plain.fingerprint(combined)
 
 
 def test_another_setting_of_a_pipeline_is_another_image(editor: PipelineSystem, tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_the_most_special_prompt_template_serves() -> None:
     cases = [(request(), "s a red cat"), (request(layout="shifted"), "s a red cat"),
              (request(content=None), "w a red cat"), (request("destylize", style=None), "d a red cat"),
              (request("destylize", style=None, layout="shifted", prompt=""), "ds it"),
-             (request(prompt="{braces}"), "s {braces}")]
+             (request(prompt="{braces}"), "s {braces}"), (request(style=None), "a red cat")]
     assert [prompt_of(asked, templates, "it") for asked, _ in cases] == [words for _, words in cases]
 
 

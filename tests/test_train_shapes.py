@@ -38,6 +38,17 @@ def config_of(path: Path) -> TrainConfig:
     return parse(TrainConfig, load_yaml(path)[0])
 
 
+@pytest.mark.parametrize(("content_size_px", "content_px"), [(None, 96), (48, 48)])
+def test_a_model_draws_at_the_sizes_at_which_it_learnt(
+    parts: Path, tmp_path: Path, content_size_px: int | None, content_px: int
+) -> None:
+    sizes = {"size_px": 96, "content_size_px": content_size_px}
+    path = write(parts, tmp_path / "s", data=data(parts, "shards", **sizes), samples={"count": 0}, steps=1)
+    assert run(path)[0] == 0
+    model = load_uso(str(tmp_path / "s" / "model"))
+    assert (model.config.size_px, model.config.content_px) == (96, content_px)
+
+
 @pytest.mark.parametrize(
     ("changes", "drawn", "cached"),
     [

@@ -112,10 +112,16 @@ def test_two_members_make_the_lora_of_one(parts: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_workers_of_ray_make_the_curve_of_one(parts: Path, alone: Path, tmp_path: Path) -> None:
-    options = {**COMMON, "reward_model": str(parts / "csd"), "cache": str(tmp_path / "cache")}
-    code, said = run(write(parts, tmp_path / "two", workers=2, **options))
+def test_two_workers_of_ray_make_the_curve_of_one(
+    parts: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With paths that are relative to where the command runs."""
+    (tmp_path / "here").symlink_to(parts)
+    monkeypatch.chdir(tmp_path)
+    options = {**COMMON, "reward_model": "here/csd", "cache": "cache"}
+    code, said = run(write(Path("here"), Path("two"), workers=2, **options))
     assert code == 0 and "step 4 of 4" in said, said
+    assert any((tmp_path / "cache").rglob("*.safetensors"))
     assert curve(tmp_path / "two") == pytest.approx(curve(alone), rel=1e-4)
     assert_same_model(alone, tmp_path / "two")
 

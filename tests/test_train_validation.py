@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from curate.config import load_yaml, parse
 from curate.parametric import apply_style, sample_style
+from curate.train.config import TrainConfig
+from curate.train.distributed import followed
 from curate.train.loading import load_uso
+from curate.train.validating import WARNED, watches_too_little
 from pipelines.data.transforms import to_model
 from pipelines.training import MetricsLog
 from pipelines.uso.patch_autoencoder import PatchAutoencoder
@@ -116,6 +120,30 @@ def test_a_training_whose_reward_is_hacked_says_so_once_enough_is_seen(
     assert [line["step"] for line in numbers(tmp_path / "h") if line.get("val_hacked")] == hacked_at
     warned = [line for line in said.splitlines() if "the reward rises while the independent style number falls" in line]
     assert [f"step {step}:" in line for step, line in zip(hacked_at, warned, strict=True)] == [True] * len(hacked_at)
+
+
+@pytest.mark.parametrize(("every", "steps", "told"), [(2, 8, None), (2, 7, None), (4, 8, "there will be 2")])
+def test_a_validation_too_seldom_to_notice_a_hacked_reward_is_told_before_the_first_step(
+    parts: Path, tmp_path: Path, every: int, steps: int, told: str | None
+) -> None:
+    """From step 4 on: 4, 6 and 8; 4, 6 and the last; 4 and 8."""
+    validation = {"every": every, "window": 3}
+    path = write(parts, tmp_path / "w", reward={"start_step": 4}, validation=validation, steps=steps)
+    found = watches_too_little(parse(TrainConfig, load_yaml(path)[0]))
+    assert found is None if told is None else found is not None and told in found
+
+
+def test_warnings_of_several_workers_come_to_the_users_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of this sitting, from the log that the workers write."""
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write(step=2, **{WARNED: 1.0})
+    with followed(tmp_path, 6):
+        log.write(step=3, val_style=0.5)
+        log.write(step=4, **{WARNED: 1.0})
+    said = capsys.readouterr().err
+    assert "warning: step 4: the reward rises" in said and said.count("warning") == 1
 
 
 def subject(number: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +154,34 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Named:
+    keys: list[str]
+    values: Tensor
+
+
+def test_a_gradient_of_several_batches_that_is_not_finite_names_the_samples_of_all(tmp_path: Path) -> None:
+    """Any of them may be to blame."""
+    state = fresh()
+
+    def losses_of(batch: Named) -> Mapping[str, Tensor]:
+        slope = torch.sqrt((state.model(batch.values) * 0).abs()).sum() if batch.keys == ["7"] else 0
+        return {"root": state.model(batch.values).sum() + slope}
+
+    with pytest.raises(FloatingPointError, match=r"the last of the update's 3 batches is in .*bad-step-2\.pt"):
+        fit(
+            state,
+            batch_at=lambda number: Named([str(number)], batch_at(number)),
+            losses_of=losses_of,
+            plan=replace(PLAN, accumulate=3),
+            checkpoint=tmp_path / "c",
+            log=MetricsLog(tmp_path / "m"),
+        )
+    kept = torch.load(tmp_path / "bad-step-2.pt", weights_only=True)
+    assert kept["update"] == [{"keys": ["6"]}, {"keys": ["7"]}, {"keys": ["8"]}]
+    torch.testing.assert_close(kept["last"]["values"], batch_at(8))
+
+
 def test_a_crash_while_saving_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = fresh()
     save_checkpoint(state, tmp_path / "c.pt")
@@ -250,6 +278,18 @@ def test_the_last_checkpoints_and_the_best_one_stay(tmp_path: Path) -> None:
     again = fresh()
     assert load_checkpoint(again, tmp_path / "c.pt")
     assert [each["val_flow"] for each in again.validations] == list(scores.values())
+
+
+def test_going_back_to_a_checkpoint_loses_none(tmp_path: Path) -> None:
+    """By another name for it, as the module says: the new branch keeps its last ones, those of the old one stay."""
+    plan = replace(PLAN, save_every=2)
+    train(fresh(), tmp_path, replace(plan, keep_last=5))
+    os.link(tmp_path / "c-000000004.pt", tmp_path / "back")
+    (tmp_path / "back").replace(tmp_path / "c.pt")
+    train(fresh(), tmp_path, replace(plan, keep_last=2, steps=8))
+    assert checkpoints(tmp_path) == {
+        "c.pt": 8, "c-000000006.pt": 6, "c-000000008.pt": 8, "c-000000010.pt": 10, "c-000000012.pt": 12
+    }
 
 
 def test_after_a_resume_the_best_is_still_that_of_the_first_sitting(tmp_path: Path) -> None:

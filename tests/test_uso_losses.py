@@ -141,6 +141,14 @@ def test_lambda_starts_at_s_and_the_window_bounds_the_step() -> None:
         RewardConfig(window=(0.9, 0.5))
 
 
+@pytest.mark.parametrize(("num_steps", "window", "only"), [(8, (0.95, 1.0), 7), (2, (0.8, 0.9), 1), (1, (0.6, 0.9), 0)])
+def test_the_step_with_gradient_is_one_that_still_has_noise(
+    num_steps: int, window: tuple[float, float], only: int
+) -> None:
+    config = RewardConfig(num_steps=num_steps, window=window)
+    assert {gradient_step(config, seed=0, step=step) for step in range(20)} == {only}
+
+
 def test_the_csd_reward_is_the_scorers_similarity_with_a_gradient(tmp_path: object) -> None:
     torch.manual_seed(0)
     network = CsdNetwork(

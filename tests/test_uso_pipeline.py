@@ -56,7 +56,9 @@ def test_prompt_content_style_seed_and_guidance_each_change_the_picture(uso: Uso
         assert (other - base).abs().max() > 1e-5
 
 
-def test_a_reference_that_one_picture_of_a_batch_lacks_counts_as_absent(uso: UsoPipeline) -> None:
+@pytest.mark.parametrize("style_encoding", ["vision", "vae"])
+def test_a_reference_that_one_picture_of_a_batch_lacks_counts_as_absent(uso: UsoPipeline, style_encoding: str) -> None:
+    uso = uso if style_encoding == "vision" else tiny_uso(projector=None, style_encoding="vae")
     contents, styles = [picture(0), None, picture(2)], [None, [picture(3), picture(4)], picture(5)]
     prompts = ["a red tent", "", "an old box"]
     together = make(uso, prompts, contents, styles, seeds=(1, 2, 3))

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from pipelines.data import Batch
+from pipelines.data import Batch, RolesConfig
+from pipelines.data.transforms import to_model
 from pipelines.training import Hooks, MetricsLog, Plan, TrainState, fit
 from pipelines.uso.flow import FlowConfig
 from pipelines.uso.pipeline import UsoPipeline
@@ -95,6 +98,28 @@ def test_what_is_dropped_cannot_be_seen() -> None:
         kept = replace(changed, drop_style=no, drop_content=no, drop_text=no)
         undropped = replace(kept, style=batch.style, content=batch.content, captions=batch.captions)
         assert not torch.equal(losses(rows(kept, place), 0)["flow"], losses(rows(undropped, place), 0)["flow"])
+
+
+@pytest.mark.parametrize("positions", ["diagonal", "aligned"])
+@pytest.mark.parametrize("roles", [RolesConfig(), RolesConfig(content=None)])
+@pytest.mark.parametrize("height", [64, 32])
+@torch.no_grad()
+def test_with_one_shared_encoder_a_style_alone_is_drawn_as_it_was_trained(
+    positions: str, roles: RolesConfig, height: int
+) -> None:
+    uso, batch = tiny_uso(projector=None, style_encoding="vae", positions=positions), batch_at(0, size=1)
+    style = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    no = torch.tensor([False])
+    flat = {name: getattr(batch, name)[:, :, :height] for name in ("target", "content")}
+    batch = replace(batch, **flat, style=to_model(style)[None], drop_style=no, drop_content=~no, drop_text=no)
+    losses = losses_for(uso, "expert", roles=roles)
+    features = losses.encoders(batch)
+    trained = losses.conditions(features, batch)
+    drawn = uso.encode(*uso.encode_prompt(batch.captions), [[]], [[style]], height=height, width=64)
+    assert len(drawn.contents) == 1  # a masked content would cost its tokens
+    latents, sigma = torch.randn_like(features["target"][0]), torch.tensor([0.5])
+    velocities = [uso.denoiser(latents, sigma, conditions, 1.0) for conditions in (trained, drawn)]
+    torch.testing.assert_close(*velocities, rtol=0, atol=1e-5)
 
 
 def test_half_batches_on_two_workers_make_the_loss_of_the_whole_batch() -> None:

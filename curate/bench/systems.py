@@ -136,13 +136,19 @@ class PipelineSystem(System):
 
     The pipeline gets the prompt, the content and style image if the item has them, and a generator with the item's
     seed, under the argument names that ``expert.images`` gives. ``batch`` items go into one call.
+
+    The prompts of style and combined items go in the expert's templates, if it has some. That of a subject item goes as
+    the bench has it: templates are worded for a style image, and it has none.
     """
 
     kind: Literal["pipeline"] = "pipeline"
     expert: DiffusersExpert
 
     def fingerprint(self, item: BenchItem) -> str:
-        return digest(json.dumps(self.expert.identity(), sort_keys=True), item.fingerprint)
+        identity = self.expert.identity()
+        if item.style is None:  # its prompt goes into no template
+            identity["prompts"] = {}
+        return digest(json.dumps(identity, sort_keys=True), item.fingerprint)
 
     def load(self, device: str) -> Make:
         expert = self.expert.load(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from curate.errors import ConfigError
 from curate.train.begun import CHECKPOINT
 from curate.train.config import TrainConfig
 from curate.train.training import train
+from curate.train.validating import watches_too_little
 
 
 def train_config(path: Path, overrides: Sequence[str], *, resume: bool = False) -> int:
@@ -23,6 +25,8 @@ def train_config(path: Path, overrides: Sequence[str], *, resume: bool = False) 
         raise ConfigError(
             f"no checkpoint to go on from: {checkpoint} is not there; without --resume the training begins", key="out"
         )
+    if told := watches_too_little(config):
+        print(f"note: {told}", file=sys.stderr, flush=True)
     result = train(config)
     print(f"step {result.step} of {config.steps}, loss {result.loss:.4f}, {result.seconds:.0f} s; {config.out}")
     return 0 if result.finished else 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from curate.errors import CurateError, EngineError
 from curate.progress import Progress
 from curate.train.config import TrainConfig
 from curate.train.loading import device_of
+from curate.train.validating import HACKED, WARNED
 from pipelines.training import FitResult, MetricsLog
 
 POLL_S = 2.0
@@ -32,8 +34,9 @@ def train_together(config: TrainConfig) -> FitResult:
     gpus = config.workers if device.type == "cuda" else 0
     session = RaySession(EngineConfig(kind="ray", address=config.ray_address, cpus=config.workers), gpus=gpus)
     try:
-        with quietly(), _followed(out, config.steps):
-            return _fit(config.model_copy(update={"out": str(out)}), use_gpu=gpus > 0)
+        with quietly(), followed(out, config.steps):
+            cache = None if config.cache is None else str(Path(config.cache).absolute())
+            return _fit(config.model_copy(update={"out": str(out), "cache": cache}), use_gpu=gpus > 0)
     finally:
         session.close()
 
@@ -44,7 +47,7 @@ def _fit(config: TrainConfig, *, use_gpu: bool) -> FitResult:
 
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"config": config.model_dump_json()},
+        train_loop_config={"config": config.model_dump_json(), "folder": str(Path.cwd())},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=PATIENCE_S),
         scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=use_gpu),
         run_config=RunConfig(name="ray", storage_path=config.out),
@@ -66,6 +69,8 @@ def _work(values: dict[str, str]) -> FitResult:
     from curate.train.training import Session
     from pipelines.training import Group
 
+    if Path(values["folder"]).is_dir():  # Ray has put the worker into a folder of its own; paths are relative to this
+        os.chdir(values["folder"])
     config = TrainConfig.model_validate_json(values["config"])
     return Session(config, Group(distributed=True), get_device()).fit()
 
@@ -81,15 +86,24 @@ def _cause(error: Any) -> Exception:
 
 
 @contextmanager
-def _followed(out: Path, steps: int) -> Iterator[None]:
-    """Progress here of what the workers log there: they have no terminal."""
+def followed(out: Path, steps: int) -> Iterator[None]:
+    """Progress and warnings here of what the workers log there: they have no terminal."""
     log, ended = MetricsLog(out / "metrics.jsonl"), threading.Event()
+    told = _step(log)
+
+    def show(progress: Progress) -> None:
+        nonlocal told
+        for line in log.read():
+            if int(line["step"]) > told and WARNED in line:
+                progress.note(f"warning: step {line['step']}: {HACKED}")
+        told = max(told, _step(log))
+        progress.update(_step(log))
 
     def follow(progress: Progress) -> None:
         while not ended.wait(POLL_S):
-            progress.update(_step(log))
+            show(progress)
 
-    with Progress(steps, done=_step(log), noun="steps") as progress:
+    with Progress(steps, done=told, noun="steps") as progress:
         thread = threading.Thread(target=follow, args=(progress,), daemon=True, name="follow")
         thread.start()
         try:
@@ -97,7 +111,7 @@ def _followed(out: Path, steps: int) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-            progress.update(_step(log))
+            show(progress)
 
 
 def _step(log: MetricsLog) -> int:

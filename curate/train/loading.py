@@ -59,6 +59,7 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
         pipeline = assembled(config.base, config.frozen_dtype)
     change_style_path(pipeline, config.projector, config.style_encoding)
     _check_styles(pipeline, config)
+    _take_sizes(pipeline, config)
     pipeline.to(device)
     if learns_lora(config):
         _check_released(pipeline)
@@ -101,6 +102,13 @@ def change_style_path(
 def _tokens_per_level(projector: ProjectorKind, old: StyleProjector) -> int:
     """As many style tokens as before: the hierarchical kind has them from all levels, the others from one."""
     return old.num_tokens // len(old.config.levels) if projector == "hierarchical" else old.num_tokens
+
+
+def _take_sizes(pipeline: UsoPipeline, config: TrainConfig) -> None:
+    """Pictures are asked of the model, now and later, at the sizes at which it learns."""
+    pipeline.register_to_config(size_px=config.data.size_px)
+    if config.data.roles.content is not None:
+        pipeline.register_to_config(content_px=config.data.content_size_px or config.data.size_px)
 
 
 def _check_styles(pipeline: UsoPipeline, config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ from curate.train.config import TrainConfig
 from curate.train.feeding import CachedFeed, PixelFeed
 from curate.train.loading import device_of, load_reward, load_trainee
 from curate.train.samples import Samples, first_triplets
-from curate.train.validating import HACKED, Validator
+from curate.train.validating import HACKED, WARNED, Validator
 from curate.train.watching import Onlooker
 from curate.train.writing import mark_written, write_model, written_step
 from pipelines.training import Ema, FitResult, Group, Hooks, MetricsLog, Plan, TrainState, Watch, fit
@@ -137,7 +137,7 @@ class Session:
         with self._averaged(state), self._aside():
             numbers = self.validator(self.device)
         if self.validator.warns([*state.validations, {"step": state.step, **numbers}]):
-            numbers["val_hacked"] = 1.0
+            numbers[WARNED] = 1.0
             if self.onlooker is not None:
                 self.onlooker.warn(f"step {state.step}: {HACKED}")
         return numbers

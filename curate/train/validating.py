@@ -20,6 +20,22 @@ HACKED = (
     "it later, or take an earlier checkpoint (best/ and checkpoint-best.pt are of the lowest flow loss)"
 )
 
+WARNED = "val_hacked"
+"""In the log, of a validation after which that was said."""
+
+
+def watches_too_little(config: TrainConfig) -> str | None:
+    """A sentence where the reward is validated, but too seldom for that warning ever to be given."""
+    if config.reward is None or config.validation is None or config.validation.pictures == 0:
+        return None
+    every, window, start = config.validation.every, config.validation.window, config.reward.start_step
+    steps = {*range(every, config.steps + 1, every), config.steps}
+    counted = sum(step >= start for step in steps)
+    if counted >= window:
+        return None
+    return (f"a hacked reward would not be noticed: that takes {window} validations after the reward's first step, and "
+            f"there will be {counted}; lower validation.every or validation.window")
+
 
 class Validator:
     """Made once; called with the weights that are to be judged in place."""

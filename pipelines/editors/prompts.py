@@ -25,7 +25,10 @@ def check_templates(templates: Mapping[PromptKey, str]) -> None:
 
 
 def prompt_of(request: ExpertRequest, templates: Mapping[PromptKey, str], unnamed: str) -> str:
-    """The template of the request's verb, images and layout around its prompt (``unnamed`` where it has none)."""
+    """The template of the request's verb, images and layout around its prompt (``unnamed`` where it has none).
+
+    To stylize without a style image, as a bench's subject items ask, has no template: the prompt stays as it is.
+    """
     words = request.prompt or unnamed
     template = next((templates[key] for key in _keys(request) if key in templates), None)
     return words if template is None else template.format(prompt=words)
@@ -33,6 +36,8 @@ def prompt_of(request: ExpertRequest, templates: Mapping[PromptKey, str], unname
 
 def _keys(request: ExpertRequest) -> list[PromptKey]:
     """Templates that may serve, the most special first."""
+    if request.verb == "stylize" and request.style is None:
+        return []  # templates are worded for a style image
     if request.verb == "stylize" and request.content is None:
         return ["stylize_words", "stylize"]
     if request.layout == "preserved":

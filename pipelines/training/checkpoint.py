@@ -2,7 +2,8 @@
 
 `checkpoint.pt` is the newest and what a resume reads. Where more are kept, `checkpoint-000500.pt` is that of a step and
 `checkpoint-best.pt` that of the best validation: further names of the same files (hard links, where the disk has them).
-To go back to one, copy it over `checkpoint.pt`.
+To go back to one, give it that name: `ln -f checkpoint-best.pt checkpoint.pt`. (`cp` would write into the file that
+`checkpoint.pt` shares with the newest step's.) Checkpoints of later steps then stay until they are written again.
 """
 
 import os
@@ -38,8 +39,10 @@ def save_checkpoint(
     if best:
         _name_also(temporary, path.with_stem(f"{path.stem}-best"))
     temporary.replace(path)
-    for old in kept(path)[:-keep_last] if keep_last > 1 else []:
-        old.unlink()
+    if keep_last > 1:
+        newest = _of_step(path, state.step)
+        for old in [each for each in kept(path) if each.name <= newest.name][:-keep_last]:
+            old.unlink()
 
 
 def load_checkpoint(state: TrainState, path: Path) -> bool:

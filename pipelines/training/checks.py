@@ -1,6 +1,6 @@
 """Numbers of the gradient, and what happens when a number is none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,28 @@ def _whole(norm: Tensor) -> float:
     return float(gathered(norm))
 
 
-def not_finite(what: str, state: TrainState, batch: object, checkpoint: Path, rank: int) -> NumericsError:
+def sample_names(batch: object) -> dict[str, object]:
+    """Which samples a batch is made of, as far as it says so."""
+    return {name: getattr(batch, name) for name in ("positions", "keys") if hasattr(batch, name)}
+
+
+def not_finite(
+    what: str, state: TrainState, batch: object, checkpoint: Path, rank: int, *, update: Sequence[object] = ()
+) -> NumericsError:
     """The error, with the batch saved beside the checkpoint for whoever looks into it: as plain dicts, lists and
-    tensors, so that `torch.load(..., weights_only=True)` opens it without this project."""
+    tensors, so that `torch.load(..., weights_only=True)` opens it without this project.
+
+    `update` names the samples of all batches of an update, of which `batch` is the last: where there are several, any
+    of them may be to blame, and the file has their names too."""
     kept = checkpoint.with_name(f"bad-step-{state.step}{f'-rank-{rank}' if rank else ''}.pt")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(_plain(batch), kept)
+    several = len(update) > 1
+    torch.save({"last": _plain(batch), "update": _plain(update)} if several else _plain(batch), kept)
+    which = f"the batch is in {kept}"
+    if several:
+        which = f"the last of the update's {len(update)} batches is in {kept} (and the names of the samples of all)"
     last = f"the last checkpoint is {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
-    return NumericsError(f"step {state.step}: {what}; the batch is in {kept}, {last}")
+    return NumericsError(f"step {state.step}: {what}; {which}, {last}")
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
-from pipelines.training.checks import PartGradients, grad_norms, not_finite
+from pipelines.training.checks import PartGradients, grad_norms, not_finite, sample_names
 from pipelines.training.group import Group
 from pipelines.training.means import Means
 from pipelines.training.metrics import MetricsLog
@@ -74,8 +74,10 @@ def fit(
             ends = state.step + 1 == plan.steps
             logs = (state.step + 1) % plan.log_every == 0 or ends
             single = PartGradients(state.optimizer, group) if logs and plan.part_norms else None
+            samples: list[object] = []
             for part in range(plan.accumulate):
                 batch = next(batches)
+                samples.append(sample_names(batch))
                 _seed((plan.seed * 1_000_003 + state.step) * plan.accumulate + part, device)
                 with group.travelling(wrapped, last=part == plan.accumulate - 1):
                     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -91,7 +93,7 @@ def fit(
             norms = {} if single is None else single.norms()
             norms |= grad_norms(state.optimizer, plan.clip, named=logs)
             if not math.isfinite(norms["grad_norm"]):
-                raise not_finite("the gradient is not finite", state, batch, checkpoint, group.rank)
+                raise not_finite("the gradient is not finite", state, batch, checkpoint, group.rank, update=samples)
             state.optimizer.step()
             if state.ema is not None:
                 state.ema.update(state.model)

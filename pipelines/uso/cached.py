@@ -44,6 +44,7 @@ class CachedBatch:
     drop_style: Tensor
     drop_content: Tensor
     drop_text: Tensor
+    keys: list[str]
     positions: list[int]
 
 
@@ -101,6 +102,7 @@ def cached_batches(
             missing_rows=missing,
             missing_names=[names[place] for place in missing],
             styles=None if styled is None else styled.style,
+            keys=[located.sample.key for located in group],
             positions=positions,
             **drop,
         )

@@ -23,12 +23,14 @@ from pipelines.uso.tokens import Positions, image_ids, pack, unpack
 class Conditions:
     """What B images are made from.
 
-    text           (B, T, joint_dim), hidden states of the sequence text encoder
-    pooled         (B, pooled_dim), pooled output of the other one
-    style_states   one entry a style image: the hidden states that the projector reads, each (B, tokens, dim)
-    contents       one entry a content image: scaled latents (B, C, h, w)
-    style_seen     bool (B, style images), False where an image of the batch lacks that reference; None: all have it
-    content_seen   bool (B, content images), likewise
+    text            (B, T, joint_dim), hidden states of the sequence text encoder
+    pooled          (B, pooled_dim), pooled output of the other one
+    style_states    one entry a style image: the hidden states that the projector reads, each (B, tokens, dim)
+    contents        one entry a content image: scaled latents (B, C, h, w)
+    style_seen      bool (B, style images), False where an image of the batch lacks that reference; None: all have it
+    content_seen    bool (B, content images), likewise
+    absent_content  latent size (h, w) of a content before `contents` that no image of the batch has: it has no tokens,
+                    but they lie where they would lie after it; None: there is no such place
     """
 
     text: Tensor
@@ -37,6 +39,7 @@ class Conditions:
     contents: Sequence[Tensor] = ()
     style_seen: Tensor | None = None
     content_seen: Tensor | None = None
+    absent_content: tuple[int, int] | None = None
 
 
 class UsoDenoiser(nn.Module):
@@ -52,10 +55,10 @@ class UsoDenoiser(nn.Module):
         """Velocity noise - image at `sigma`, (B,) in [0, 1] (1 is noise), of latents (B, C, h, w): (B, C, h, w).
 
         `guidance` is used where the transformer embeds one. A reference that `*_seen` says is missing is masked out
-        of the attention, which gives exactly what its absence gives.
+        of the attention. That gives what its absence gives, if what comes after it stays where it is: contents after a
+        missing one do so by `absent_content`.
         """
         size = (latents.shape[-2], latents.shape[-1])
-        sizes = [(each.shape[-2], each.shape[-1]) for each in conditions.contents]
         packed = [pack(latents), *(pack(each.to(latents.dtype)) for each in conditions.contents)]
         style = self._style_tokens(conditions)
         embeds = bool(self.transformer.config.guidance_embeds)
@@ -65,13 +68,23 @@ class UsoDenoiser(nn.Module):
             conditions.text,
             conditions.pooled,
             sigma,
-            image_ids(size, sizes, self.positions).to(latents.device),
+            self._image_ids(size, conditions).to(latents.device),
             torch.zeros(conditions.text.shape[1], 3, device=latents.device),
             sigma.new_full((len(latents),), 1.0 if guidance is None else guidance) if embeds else None,
             style_tokens=style,
             seen=self._seen(conditions, [each.shape[1] for each in packed]),
         )
         return unpack(velocity[:, : packed[0].shape[1]], size)
+
+    def _image_ids(self, size: tuple[int, int], conditions: Conditions) -> Tensor:
+        """Position ids (tokens, 3) of a target of `size` (h, w) and of the contents."""
+        sizes = [(each.shape[-2], each.shape[-1]) for each in conditions.contents]
+        if conditions.absent_content is None:
+            return image_ids(size, sizes, self.positions)
+        counted = [conditions.absent_content, *sizes]
+        begin, end = (len(image_ids(size, counted[:number], self.positions)) for number in (0, 1))
+        ids = image_ids(size, counted, self.positions)
+        return torch.cat([ids[:begin], ids[end:]])
 
     def _style_tokens(self, conditions: Conditions) -> Tensor | None:
         if not conditions.style_states:

@@ -16,7 +16,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
-from pipelines.data.transforms import content_reference, to_model
+from pipelines.data.transforms import content_reference, content_size, to_model
 from pipelines.uso.encoders import (
     decode_latents,
     encode_latents,
@@ -41,7 +41,8 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     positions        where content tokens are: "diagonal" (released) or "aligned"
     style_encoding   "vision": style tokens from the projector (released); "vae": the style image goes through the VAE
-                     as content does, after it (the paper's ablation: one shared encoder); there is no projector then
+                     as content does, after it (the paper's ablation: one shared encoder); there is no projector then.
+                     Without a content its place stays free, as it does in training, where a dropped one is masked
     content_px       long side of content images; size_px the default side of the output
     max_text_tokens  length that prompts are padded to
     shift            see `pipelines.uso.schedule`
@@ -152,7 +153,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             prompt_embeds, pooled_prompt_embeds = self.encode_prompt(_spread("prompts", prompts, count))
         if pooled_prompt_embeds is None or not len(prompt_embeds) == len(pooled_prompt_embeds) == count:
             raise ValueError(f"give prompt_embeds and pooled_prompt_embeds for each of the {count} pictures")
-        conditions = self.encode(prompt_embeds, pooled_prompt_embeds, contents, styles)
+        conditions = self.encode(prompt_embeds, pooled_prompt_embeds, contents, styles, height=height, width=width)
         size = (height // factor, width // factor)
         channels = self.transformer.config.in_channels // 4
         generators = list(generator) if isinstance(generator, Sequence) else generator
@@ -186,10 +187,20 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         pooled: Tensor,
         contents: Sequence[Sequence[Image.Image]],
         styles: Sequence[Sequence[Image.Image]],
+        *,
+        height: int | None = None,
+        width: int | None = None,
     ) -> Conditions:
-        """Conditions of B pictures, from a row of `encode_prompt`, a list of contents and one of styles each."""
+        """Conditions of B pictures, from a row of `encode_prompt`, a list of contents and one of styles each.
+
+        height, width  of the pictures in pixels, as in the call: they matter where the style image goes through the
+                       VAE and no picture has a content. A picture without one whose mates have contents of another
+                       shape has its style image where theirs is
+        """
+        size = ((height or self.config.size_px) // self.vae_factor, (width or self.config.size_px) // self.vae_factor)
         device, dtype = self._execution_device, self.transformer.dtype
         images, seen = _slots(contents, self._prepare_content)
+        absent = None if images else self.absent_content(size)
         style_images, style_seen = _slots(styles, lambda each: each.convert("RGB"))
         states: list[list[Tensor]] = []
         if style_images and self.config.style_encoding == "vae":
@@ -210,7 +221,19 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             contents=latents,
             style_seen=None if bool(style_seen.all()) else style_seen.to(device),
             content_seen=None if bool(seen.all()) else seen.to(device),
+            absent_content=absent,
         )
+
+    def absent_content(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """Latent size (h, w) of the content that pictures of latent `size` lack: that of a content of their shape.
+
+        None where style images do not go through the VAE: then nothing comes after a content.
+        """
+        if self.config.style_encoding != "vae":
+            return None
+        factor = self.vae_factor
+        pixels = content_size(size[1] * factor, size[0] * factor, self.config.content_px)
+        return pixels.height // factor, pixels.width // factor
 
     def _prepare_content(self, image: Image.Image) -> Image.Image:
         return content_reference(image.convert("RGB"), self.config.content_px)

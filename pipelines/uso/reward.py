@@ -68,8 +68,11 @@ class RewardConfig(StrictModel):
 
 
 def gradient_step(config: RewardConfig, *, seed: int, step: int) -> int:
-    """Which Euler step, 0 .. T - 1, carries the gradient at an optimiser step: the same for the whole batch."""
+    """Which Euler step, 0 .. T - 1, carries the gradient at an optimiser step: the same for the whole batch.
+
+    A window too narrow to hold a step stands for the step nearest to its beginning."""
     low, high = (round(share * config.num_steps) for share in config.window)
+    low = min(low, config.num_steps - 1)  # at T no noise is left, and nothing for a gradient to go through
     return int(torch.randint(low, max(low + 1, high), (1,), generator=generator_at(seed, step, "reward")))
 
 

@@ -129,7 +129,9 @@ class UsoLosses:
     def conditions(self, features: Features, drawn: Drawn) -> Conditions:
         """Conditions with dropout; a dropped reference is masked, which is exactly its absence."""
         pipeline = self.pipeline
-        device, dtype = features["target"][0].device, pipeline.transformer.x_embedder.weight.dtype
+        (latents,) = features["target"]
+        size, device = (latents.shape[-2], latents.shape[-1]), latents.device
+        dtype = pipeline.transformer.x_embedder.weight.dtype
         drop = drawn.drop_text.to(device)
         text, pooled = (
             torch.where(drop.view(-1, *[1] * (given.ndim - 1)), blank, given).to(dtype)
@@ -152,6 +154,7 @@ class UsoLosses:
             contents=contents,
             style_seen=_seen([~drawn.drop_style], device) if states else None,
             content_seen=_seen(seen, device),
+            absent_content=None if "content" in features else pipeline.absent_content(size),
         )
 
     def _reward_loss(
@@ -201,6 +204,7 @@ def take(conditions: Conditions, rows: Tensor) -> Conditions:
         contents=[each[rows] for each in conditions.contents],
         style_seen=None if conditions.style_seen is None else conditions.style_seen[rows],
         content_seen=None if conditions.content_seen is None else conditions.content_seen[rows],
+        absent_content=conditions.absent_content,
     )
 
 

@@ -136,15 +136,18 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained `model` folder, zoo:NAME, or a hub id.")],
+    model: Annotated[str, typer.Argument(
+        metavar="MODEL", help="A trained `model` folder, zoo:NAME, a hub id, a preset (uso), or an expert's YAML.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("generated"),
     uso: Annotated[Path | None, typer.Option("--uso", help="Folder with dit_lora and projector .safetensors.")] = None,
     prompt: Annotated[str, typer.Option("--prompt", help="Empty: the content's layout is kept.")] = "",
     content: Annotated[list[Path] | None, typer.Option("--content", help="Content image; may be repeated.")] = None,
     style: Annotated[list[Path] | None, typer.Option("--style", help="Style image; may be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="A picture for each; may be repeated.")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Euler steps.")] = 25,
-    guidance: Annotated[float, typer.Option("--guidance", help="Where the model embeds one, as FLUX.1 dev.")] = 4.0,
+    steps: Annotated[int | None, typer.Option(
+        "--steps", min=1, help="Euler steps; default: the expert's, else 25.")] = None,
+    guidance: Annotated[float | None, typer.Option(
+        "--guidance", help="Where the model embeds one, as FLUX.1 dev; default: the expert's, else 4.")] = None,
     size: Annotated[str | None, typer.Option(
         "--size", metavar="WxH", help="In px; default: the model's own area in the first content's shape.")] = None,
 ) -> None:

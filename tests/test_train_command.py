@@ -11,12 +11,9 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from curate.cli import app
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
-from curate.train.generating import dtype_on
 from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
 from pipelines.uso.official import load_official
@@ -120,77 +117,6 @@ def test_the_lora_of_a_training_is_one_that_diffusers_loads(parts: Path, tmp_pat
     flux.load_lora_weights(str(tmp_path / "l" / "lora"))
     ours = drawn(flux_of(trained))
     assert torch.allclose(drawn(flux), ours, atol=1e-5) and not torch.allclose(untrained, ours, atol=1e-3)
-
-
-def test_generate_makes_a_picture_for_each_seed_from_base_and_released_files(parts: Path, tmp_path: Path) -> None:
-    run(write(parts, tmp_path / "l", learn="lora", lora_rank=4))
-    Image.new("RGB", (80, 64), "red").save(tmp_path / "c.png")
-    Image.new("RGB", (64, 64), "blue").save(tmp_path / "s.png")
-    references = ["--content", str(tmp_path / "c.png"), "--style", str(tmp_path / "s.png")]
-    options = [*references, "--prompt", "a red tent", "--seed", "3", "--seed", "4", "--steps", "2"]
-    made = {}
-    for name, extra in (("base", []), ("uso", ["--uso", str(tmp_path / "l" / "uso")])):
-        command = ["generate", str(parts / "base"), "--out", str(tmp_path / name), *options, *extra]
-        done = CliRunner().invoke(app, command)
-        assert done.exit_code == 0, done.exception
-        for seed in (3, 4):
-            with Image.open(tmp_path / name / f"seed-{seed}.png") as picture:
-                made[name, seed] = np.asarray(picture)
-    assert made["base", 3].shape == (64, 64, 3)
-    assert len({picture.tobytes() for picture in made.values()}) == 4
-    missing = ["generate", str(parts / "base"), "--content", str(tmp_path / "none.png"), "--out", str(tmp_path)]
-    assert "none.png" in str(CliRunner().invoke(app, missing).exception)
-
-
-def picture_by(parts: Path, folder: Path, *options: str) -> tuple[int, str]:
-    Image.new("RGB", (192, 128), "red").save(folder / "wide.png")
-    done = CliRunner().invoke(app, ["generate", str(parts / "base"), "--out", str(folder), "--steps", "2", *options])
-    return done.exit_code, done.output + str(done.exception or "")
-
-
-@pytest.mark.parametrize(
-    ("options", "size"),
-    [([], (64, 64)), (["--content", "wide.png"], (80, 48)), (["--content", "wide.png", "--size", "48x96"], (48, 96))],
-)
-def test_pictures_have_the_size_asked_for_or_the_shape_of_the_content(
-    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], size: tuple[int, int]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code, said = picture_by(parts, tmp_path, *options)
-    assert code == 0, said
-    with Image.open(tmp_path / "seed-0.png") as picture:
-        assert picture.size == size
-
-
-@pytest.mark.parametrize(
-    ("size", "message"), [("100x64", "multiples of 16 px for this model; the nearest is 96x64"), ("64", "WIDTHxHEIGHT")]
-)
-def test_sizes_that_cannot_be_drawn_are_refused(parts: Path, tmp_path: Path, size: str, message: str) -> None:
-    code, said = picture_by(parts, tmp_path, "--size", size)
-    assert code != 0 and message in said
-
-
-def test_guidance_reaches_the_model(parts: Path, tmp_path: Path) -> None:
-    made = []
-    for guidance in ("1.0", "8.0"):
-        assert picture_by(parts, tmp_path, "--guidance", guidance)[0] == 0
-        made.append((tmp_path / "seed-0.png").read_bytes())
-    assert made[0] != made[1]
-
-
-def test_a_model_in_bfloat16_draws_what_it_draws_in_float32(parts: Path, tmp_path: Path) -> None:
-    """As `curate generate` has it on a GPU, with content, style and the released files."""
-    run(write(parts, tmp_path / "l", learn="lora", lora_rank=4))
-    made = {}
-    for dtype in (dtype_on("cuda"), dtype_on("cpu")):
-        pipeline = load_uso(str(parts / "base"), dtype)
-        load_official(tmp_path / "l" / "uso", transformer=pipeline.transformer, projector=pipeline.projector)
-        assert {each.dtype for part in (pipeline.denoiser, pipeline.vae) for each in part.parameters()} == {dtype}
-        content, style = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
-        options = {"num_inference_steps": 2, "generator": torch.Generator().manual_seed(0), "output_type": "pt"}
-        made[dtype] = pipeline("a red tent", content, style, **options).images
-    half, full = made[torch.bfloat16], made[torch.float32]
-    assert (half - full).abs().mean() < 0.02 < full.std()
 
 
 def test_style_alignment_moves_the_projector_alone(parts: Path, tmp_path: Path) -> None:

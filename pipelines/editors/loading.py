@@ -56,7 +56,7 @@ def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     options = {"revision": config.revision, "dtype": getattr(torch, config.dtype), "trust_remote_code": False,
                "use_safetensors": safetensors_only(path, config.pickles)}
     try:
-        index = _index(path, config.revision)
+        index = index_of(path, config.revision)
         cls = _pipeline_class(config.pipeline or str(index["_class_name"]))
         if config.quantization:
             options["quantization_config"] = quantization_config(config.quantization, index)
@@ -72,7 +72,7 @@ def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     return pipeline
 
 
-def _index(path: str, revision: str | None) -> dict[str, Any]:
+def index_of(path: str, revision: str | None) -> dict[str, Any]:
     """model_index.json: the pipeline's class, and library and class of each component."""
     from huggingface_hub import hf_hub_download
 

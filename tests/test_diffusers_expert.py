@@ -57,7 +57,8 @@ def test_one_unit_a_call_gives_each_request_its_own_image(folder: Path) -> None:
 def test_prompt_templates_by_verb_and_layout(folder: Path) -> None:
     expert = config(folder, prompts={"stylize": "ink drawing of {prompt}"}).load("cpu")
     plain = config(folder).load("cpu")
-    assert np.array_equal(np.asarray(expert([request(prompt="a cat")])[0]),
+    styled = request(prompt="a cat")._replace(style=picture(7))
+    assert np.array_equal(np.asarray(expert([styled])[0]),
                           np.asarray(plain([request(prompt="ink drawing of a cat")])[0]))
 
 

@@ -1,6 +1,6 @@
 """The paper's ablations at compact scale, on emoji-bench: does their order hold?
 
-    python benchmarks/ablation.py --seeds 0 1 2          about 40 minutes a seed and variant on 2 CPU cores; resumes
+    python benchmarks/ablation.py --seeds 0 1 2          some 15 minutes a seed and variant on a CPU core; resumes
     python benchmarks/ablation.py --variants full no-srl --seeds 0
 
 full            both stages, style reward in the second (configs/train/compact_stage{1,2}.yaml)

@@ -65,7 +65,8 @@ def test_a_compiled_training_has_the_plain_curve(
     found = curve(parts, tmp_path / "c", compile=True, **looking)
     assert found == pytest.approx(plain, rel=1e-3)
     transformer = load_uso(str(parts / "base")).transformer
-    assert len(compiled) == len(transformer.transformer_blocks) + len(transformer.single_transformer_blocks)
+    blocks = len(transformer.transformer_blocks) + len(transformer.single_transformer_blocks)
+    assert len(compiled) == blocks + 1  # and the projector
 
 
 def test_checkpointed_gradients_are_the_plain_ones(parts: Path, plain: list[float], tmp_path: Path) -> None:

@@ -156,7 +156,8 @@ class Session:
 
 
 def _compile(pipeline: UsoPipeline) -> None:
-    """torch.compile of the transformer's blocks: they are alike, so each kind is compiled once for each kind of input.
+    """torch.compile of the projector and of the transformer's blocks, which are alike: each kind is compiled once for
+    each kind of input.
 
     Kinds: the two layouts in which blocks hand tokens on, with and without gradient, a mask or none, shapes.
     """
@@ -166,6 +167,8 @@ def _compile(pipeline: UsoPipeline) -> None:
     torch._functorch.config.donated_buffer = False  # gradients of single losses walk a graph twice
     torch._dynamo.config.recompile_limit = 64  # the default, 8, is less than that, and beyond it blocks run as they are
     pipeline.transformer.compile_repeated_blocks()
+    if pipeline.projector is not None:
+        pipeline.projector.compile()
 
 
 def _shard(pipeline: UsoPipeline, denoiser: nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import nan
 from pathlib import Path
@@ -93,11 +93,13 @@ def followed(out: Path, steps: int) -> Iterator[None]:
 
     def show(progress: Progress) -> None:
         nonlocal told
-        for line in log.read():
+        lines = log.read()
+        for line in lines:
             if int(line["step"]) > told and WARNED in line:
                 progress.note(f"warning: step {line['step']}: {HACKED}")
-        told = max(told, _step(log))
-        progress.update(_step(log))
+        step = _last(lines)
+        told = max(told, step)
+        progress.update(step)
 
     def follow(progress: Progress) -> None:
         while not ended.wait(POLL_S):
@@ -115,4 +117,8 @@ def followed(out: Path, steps: int) -> Iterator[None]:
 
 
 def _step(log: MetricsLog) -> int:
-    return max((int(line["step"]) for line in log.read()), default=0)
+    return _last(log.read())
+
+
+def _last(lines: Iterable[Mapping[str, float | int | str]]) -> int:
+    return max((int(line["step"]) for line in lines), default=0)

@@ -20,7 +20,7 @@ from pipelines.data.transforms import Size, bucket_of
 from pipelines.diffusers_expert import DiffusersExpert
 from pipelines.editors.loading import index_of, load_pipeline, local_folder
 from pipelines.editors.options import Weights
-from pipelines.editors.presets import PRESETS
+from pipelines.editors.presets import preset_names
 from pipelines.uso.official import LORA_FILE, PROJECTOR_FILE
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.tokens import PATCH
@@ -90,8 +90,7 @@ def _expert(model: str) -> DiffusersExpert:
     if model.endswith(".yaml"):
         values, lines = load_yaml(Path(model))
         return parse(DiffusersExpert, values, file=model, lines=lines)
-    presets = {file.stem for file in PRESETS.glob("*.yaml")}
-    if model in presets and not Path(model, UsoPipeline.config_name).is_file():
+    if model in preset_names() and not Path(model, UsoPipeline.config_name).is_file():
         return parse(DiffusersExpert, {"preset": model})
     return DiffusersExpert(model=model, pipeline=UsoPipeline.__name__)
 

@@ -10,6 +10,11 @@ from curate.config import load_yaml
 PRESETS = Path(__file__).parents[2] / "configs" / "experts"
 
 
+def preset_names() -> list[str]:
+    """All that there are."""
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
 def with_preset(values: dict[str, Any]) -> dict[str, Any]:
     """The values of the preset named in ``values``, if any, with the other values over them; lists become tuples.
 
@@ -21,8 +26,7 @@ def with_preset(values: dict[str, Any]) -> dict[str, Any]:
         return {key: _frozen(value) for key, value in values.items()}
     path = Path(str(name)) if str(name).endswith(".yaml") else PRESETS / f"{name}.yaml"
     if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
-        raise ValueError(f"no preset {name!r}; there are: {there} (or the path of a .yaml file)")
+        raise ValueError(f"no preset {name!r}; there are: {', '.join(preset_names())} (or the path of a .yaml file)")
     preset, _ = load_yaml(path)
     above = {key: value for key, value in values.items() if key != "preset"}
     if above.get("model", preset.get("model")) != preset.get("model"):

@@ -16,7 +16,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from pipelines.uso.projector import StyleProjector
-from pipelines.uso.tokens import Positions, image_ids, pack, unpack
+from pipelines.uso.tokens import PATCH, Positions, image_ids, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,9 @@ class UsoDenoiser(nn.Module):
         sizes = [(each.shape[-2], each.shape[-1]) for each in conditions.contents]
         if conditions.absent_content is None:
             return image_ids(size, sizes, self.positions)
-        counted = [conditions.absent_content, *sizes]
-        begin, end = (len(image_ids(size, counted[:number], self.positions)) for number in (0, 1))
-        ids = image_ids(size, counted, self.positions)
-        return torch.cat([ids[:begin], ids[end:]])
+        ids = image_ids(size, [conditions.absent_content, *sizes], self.positions)
+        target, absent = (h // PATCH * (w // PATCH) for h, w in (size, conditions.absent_content))
+        return torch.cat([ids[:target], ids[target + absent :]])
 
     def _style_tokens(self, conditions: Conditions) -> Tensor | None:
         if not conditions.style_states:

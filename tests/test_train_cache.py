@@ -16,6 +16,7 @@ from pipelines.training import MetricsLog
 from pipelines.uso.features import Encoders, Kind
 from pipelines.uso.fingerprint import fingerprint
 from pipelines.uso.pipeline import UsoPipeline
+from pipelines.uso.training import freeze_all_but
 from tests.tiny_uso import tiny_uso
 from tests.train_parts import make_parts, run, write
 
@@ -111,6 +112,18 @@ def test_a_changed_model_has_another_fingerprint(change: Callable[[UsoPipeline],
     uso.encode(*uso.encode_prompt("a red tent"), [[]], [[]])  # tokenizers remember how they were last called
     change(uso)
     assert {kind for kind in KINDS if fingerprint(uso, kind, DATA) != before[kind]} == concerns
+
+
+def test_a_frozen_projector_is_one_of_the_encoders_and_a_learning_one_is_not() -> None:
+    uso = tiny_uso()
+    freeze_all_but(uso, "style_alignment")
+    assert not Encoders(uso, with_content=False).projects
+    freeze_all_but(uso, "disentanglement")
+    assert Encoders(uso, with_content=True).projects
+    before = [fingerprint(uso, "style", DATA, projects=projects) for projects in (False, True)]
+    halve(uso.projector)
+    after = [fingerprint(uso, "style", DATA, projects=projects) for projects in (False, True)]
+    assert after[0] == before[0] and len({*before, *after}) == 3
 
 
 def test_a_changed_preparation_has_another_fingerprint_and_another_folder_has_not(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_prompt_content_style_seed_and_guidance_each_change_the_picture(uso: Uso
         assert (other - base).abs().max() > 1e-5
 
 
+def test_the_projector_is_asked_once_a_style_image_and_not_in_every_step() -> None:
+    uso, calls = tiny_uso(), []
+    uso.projector.register_forward_hook(lambda *_: calls.append(1))
+    uso("", picture(0), [[picture(1), picture(2)]], num_inference_steps=3)
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize("style_encoding", ["vision", "vae"])
 def test_a_reference_that_one_picture_of_a_batch_lacks_counts_as_absent(uso: UsoPipeline, style_encoding: str) -> None:
     uso = uso if style_encoding == "vision" else tiny_uso(projector=None, style_encoding="vae")

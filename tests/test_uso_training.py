@@ -122,6 +122,19 @@ def test_with_one_shared_encoder_a_style_alone_is_drawn_as_it_was_trained(
     torch.testing.assert_close(*velocities, rtol=0, atol=1e-5)
 
 
+def test_style_tokens_made_once_are_those_that_the_pass_makes() -> None:
+    """A frozen projector is asked once, also where a reward samples in several steps; the losses are those of one that
+    is a part of each pass."""
+    uso, reward = tiny_uso(), RewardConfig(num_steps=3, window=(0.9, 1.0), batch=2, recombine=True)
+    calls: list[int] = []
+    uso.projector.register_forward_hook(lambda *_: calls.append(1))
+    once = losses_for(uso, "disentanglement", reward=reward, style_reward=brightness)(batch_at(0), 0)
+    assert len(calls) == 1
+    each = losses_for(uso, "expert", reward=reward, style_reward=brightness)(batch_at(0), 0)
+    assert len(calls) == 1 + 1 + 3
+    assert {name: value.item() for name, value in once.items()} == {name: value.item() for name, value in each.items()}
+
+
 def test_half_batches_on_two_workers_make_the_loss_of_the_whole_batch() -> None:
     losses, batch = losses_for(tiny_uso(), "disentanglement"), batch_at(3)
     halves = [losses(rows(batch, *places), 0)["flow"] for places in ((0, 2), (1, 3))]

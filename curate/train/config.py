@@ -103,8 +103,9 @@ class TrainConfig(StrictModel):
     keep_last: int = Field(default=1, ge=1)
     """Checkpoints that stay: `checkpoint.pt` is the newest."""
     cache: str | None = None
-    """Folder for what the frozen encoders make of each sample (latents, vision states, text states), made on first use
-    and read ever after; several trainings and processes may share it. See `pipelines.uso.cached`."""
+    """Folder for what the frozen encoders make of each sample (latents, text states, and vision states or, of a
+    projector that does not learn, style tokens), made on first use and read ever after; several trainings and processes
+    may share it. See `pipelines.uso.cached`."""
     bf16: bool = True
     """bfloat16 autocast of what learns, where it pays."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"

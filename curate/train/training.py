@@ -21,6 +21,7 @@ from curate.train.validating import HACKED, WARNED, Validator
 from curate.train.watching import Onlooker
 from curate.train.writing import mark_written, write_model, written_step
 from pipelines.training import Ema, FitResult, Group, Hooks, MetricsLog, Plan, TrainState, Watch, fit
+from pipelines.training.allocator import keep_freed_memory
 from pipelines.training.sharding import gathered_outside_blocks, shard
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.training import Trained, UsoLosses, trainable
@@ -76,6 +77,8 @@ class Session:
 
     def fit(self) -> FitResult:
         """Train to the end, or to a signal."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.group.leads:
             remember(self.config)
         watched = Onlooker(self.out, self.config.steps) if self.group.leads else nullcontext()
@@ -156,8 +159,8 @@ class Session:
 
 
 def _compile(pipeline: UsoPipeline) -> None:
-    """torch.compile of the projector and of the transformer's blocks, which are alike: each kind is compiled once for
-    each kind of input.
+    """torch.compile of the transformer's blocks, which are alike, and of a projector that learns: each kind is compiled
+    once for each kind of input.
 
     Kinds: the two layouts in which blocks hand tokens on, with and without gradient, a mask or none, shapes.
     """
@@ -167,7 +170,7 @@ def _compile(pipeline: UsoPipeline) -> None:
     torch._functorch.config.donated_buffer = False  # gradients of single losses walk a graph twice
     torch._dynamo.config.recompile_limit = 64  # the default, 8, is less than that, and beyond it blocks run as they are
     pipeline.transformer.compile_repeated_blocks()
-    if pipeline.projector is not None:
+    if pipeline.projector is not None and any(each.requires_grad for each in pipeline.projector.parameters()):
         pipeline.projector.compile()
 
 

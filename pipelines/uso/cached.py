@@ -56,7 +56,9 @@ class Store:
             raise ValueError("features can be kept only of fixed crops: crop must be centre")
         self.data = data
         self.caches = {
-            kind: FeatureCache(folder / kind, fingerprint=fingerprint(encoders.pipeline, kind, data))
+            kind: FeatureCache(
+                folder / kind, fingerprint=fingerprint(encoders.pipeline, kind, data, projects=encoders.projects)
+            )
             for kind in encoders.kinds
         }
 

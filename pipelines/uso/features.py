@@ -18,7 +18,8 @@ Features: TypeAlias = dict[Kind, tuple[Tensor, ...]]
 """Of B samples, whatever is dropped later:
 
 target, content  scaled latents (B, C, h, w)
-style            the vision states that the projector reads, each (B, tokens, dim); with a shared VAE encoder latents
+style            the vision states that the projector reads, each (B, tokens, dim); what a frozen projector makes of
+                 them, (B, n, hidden); with a shared VAE encoder latents
 text             text states (B, T, joint_dim) and pooled (B, pooled_dim)
 """
 
@@ -26,12 +27,15 @@ text             text states (B, T, joint_dim) and pooled (B, pooled_dim)
 class Encoders:
     """Batch -> Features, without gradient, each encoder in its own precision (no autocast).
 
-    So features depend on samples and frozen weights alone, and what a cache keeps is what would be computed again.
+    So features depend on samples and frozen weights alone, and what a cache keeps is what would be computed again. A
+    projector that does not learn is one of them (`projects`); which learns is settled before.
     """
 
     def __init__(self, pipeline: UsoPipeline, *, with_content: bool, with_style: bool = True) -> None:
         self.pipeline = pipeline
         absent = {"content": not with_content, "style": not with_style}
+        projector = pipeline.projector
+        self.projects = projector is not None and not any(each.requires_grad for each in projector.parameters())
         self.kinds: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if not absent.get(kind, False))
         self._blank: tuple[Tensor, ...] | None = None
 
@@ -63,7 +67,10 @@ class Encoders:
             return (self._latents(batch.style),)
         pixels = pipeline.vision_processor(images=(batch.style.float() + 1) / 2, do_rescale=False)
         values = torch.stack(list(pixels.pixel_values)).to(batch.style.device)
-        return tuple(pipeline.projector.pick(vision_states(pipeline.vision_encoder, values)))
+        states = pipeline.projector.pick(vision_states(pipeline.vision_encoder, values))
+        if not self.projects:
+            return tuple(states)
+        return (pipeline.projector([state.to(pipeline.projector.dtype) for state in states]),)
 
     def _latents(self, images: Tensor) -> Tensor:
         """On a CPU in small parts, whose activations stay in its caches: a fifth faster at 64 px than 32 at once."""

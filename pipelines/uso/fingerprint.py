@@ -17,9 +17,9 @@ from pipelines.uso.pipeline import UsoPipeline
 _INCIDENTAL = ("architectures", "transformers_version", "dtype", "torch_dtype")
 
 
-def fingerprint(pipeline: UsoPipeline, kind: Kind, data: DataConfig) -> str:
+def fingerprint(pipeline: UsoPipeline, kind: Kind, data: DataConfig, *, projects: bool = False) -> str:
     """32 hex digits that change when the features of this kind may: other weights (by content), another precision or
-    kind of device, another preparation of the images. Folders and file names do not count.
+    kind of device, another preparation of the images. Folders and file names do not count. `projects`: see `Encoders`.
     """
     vae, vision, shared = pipeline.vae, pipeline.vision_encoder, pipeline.config.style_encoding == "vae"
     layout = (data.size_px, data.content_size_px, data.buckets)
@@ -31,6 +31,7 @@ def fingerprint(pipeline: UsoPipeline, kind: Kind, data: DataConfig) -> str:
         processor = json.dumps(pipeline.vision_processor.to_dict(), sort_keys=True, default=str)
         projector = pipeline.projector.config
         parts = (module_hash(vision), processor, projector.kind, str(tuple(projector.levels)), data.style_px)
+        parts += (module_hash(pipeline.projector),) if projects else ()
     else:
         parts = (module_hash(vae), str(data.style_px if kind == "style" else layout))
     return digest(kind, pipeline.vae.device.type, *parts)

@@ -25,7 +25,9 @@ class Conditions:
 
     text            (B, T, joint_dim), hidden states of the sequence text encoder
     pooled          (B, pooled_dim), pooled output of the other one
-    style_states    one entry a style image: the hidden states that the projector reads, each (B, tokens, dim)
+    style_states    one entry a style image: the hidden states that the projector reads, each (B, tokens, dim); a
+                    projector that learns has to be a part of the pass
+    style_tokens    one entry for each style image after those: what the projector made of it once, (B, n, hidden)
     contents        one entry a content image: scaled latents (B, C, h, w)
     style_seen      bool (B, style images), False where an image of the batch lacks that reference; None: all have it
     content_seen    bool (B, content images), likewise
@@ -36,6 +38,7 @@ class Conditions:
     text: Tensor
     pooled: Tensor
     style_states: Sequence[Sequence[Tensor]] = ()
+    style_tokens: Sequence[Tensor] = ()
     contents: Sequence[Tensor] = ()
     style_seen: Tensor | None = None
     content_seen: Tensor | None = None
@@ -61,6 +64,7 @@ class UsoDenoiser(nn.Module):
         size = (latents.shape[-2], latents.shape[-1])
         packed = [pack(latents), *(pack(each.to(latents.dtype)) for each in conditions.contents)]
         style = self._style_tokens(conditions)
+        lengths = [[each.shape[1] for each in tokens] for tokens in (style, packed)]
         embeds = bool(self.transformer.config.guidance_embeds)
         velocity = denoise(
             self.transformer,
@@ -71,8 +75,8 @@ class UsoDenoiser(nn.Module):
             self._image_ids(size, conditions).to(latents.device),
             torch.zeros(conditions.text.shape[1], 3, device=latents.device),
             sigma.new_full((len(latents),), 1.0 if guidance is None else guidance) if embeds else None,
-            style_tokens=style,
-            seen=self._seen(conditions, [each.shape[1] for each in packed]),
+            style_tokens=torch.cat(style, dim=1) if style else None,
+            seen=_seen(conditions, *lengths),
         )
         return unpack(velocity[:, : packed[0].shape[1]], size)
 
@@ -85,28 +89,27 @@ class UsoDenoiser(nn.Module):
         target, absent = (h // PATCH * (w // PATCH) for h, w in (size, conditions.absent_content))
         return torch.cat([ids[:target], ids[target + absent :]])
 
-    def _style_tokens(self, conditions: Conditions) -> Tensor | None:
-        if not conditions.style_states:
-            return None
-        if self.projector is None:
+    def _style_tokens(self, conditions: Conditions) -> list[Tensor]:
+        """(B, n, hidden) of each style image."""
+        if conditions.style_states and self.projector is None:
             raise ValueError("style states were given, but this model has no style projector")
-        return torch.cat([self.projector(states) for states in conditions.style_states], dim=1)
+        return [*(self.projector(states) for states in conditions.style_states), *conditions.style_tokens]  # type: ignore[misc]
 
-    def _seen(self, conditions: Conditions, lengths: Sequence[int]) -> Tensor | None:
-        """bool (B, tokens) in the order [style, text, target, content], or None where everything is seen."""
-        if conditions.style_seen is None and conditions.content_seen is None:
-            return None
-        batch, device = len(conditions.text), conditions.text.device
 
-        def spread(seen: Tensor | None, counts: Sequence[int]) -> list[Tensor]:
-            flags = torch.ones(batch, len(counts), dtype=torch.bool, device=device) if seen is None else seen
-            return [flags[:, place, None].expand(-1, count) for place, count in enumerate(counts)]
+def _seen(conditions: Conditions, style_lengths: Sequence[int], image_lengths: Sequence[int]) -> Tensor | None:
+    """bool (B, tokens) in the order [style, text, target, content], or None where everything is seen. `image_lengths`:
+    tokens of the target and of each content."""
+    if conditions.style_seen is None and conditions.content_seen is None:
+        return None
+    batch, device = len(conditions.text), conditions.text.device
 
-        num_style = 0 if self.projector is None else self.projector.num_tokens
-        style = spread(conditions.style_seen, [num_style] * len(conditions.style_states))
-        content = spread(conditions.content_seen, lengths[1:])
-        always = torch.ones(batch, conditions.text.shape[1] + lengths[0], dtype=torch.bool, device=device)
-        return torch.cat([*style, always, *content], dim=1)
+    def spread(seen: Tensor | None, counts: Sequence[int]) -> list[Tensor]:
+        flags = torch.ones(batch, len(counts), dtype=torch.bool, device=device) if seen is None else seen
+        return [flags[:, place, None].expand(-1, count) for place, count in enumerate(counts)]
+
+    style, content = spread(conditions.style_seen, style_lengths), spread(conditions.content_seen, image_lengths[1:])
+    always = torch.ones(batch, conditions.text.shape[1] + image_lengths[0], dtype=torch.bool, device=device)
+    return torch.cat([*style, always, *content], dim=1)
 
 
 def denoise(

@@ -202,7 +202,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         images, seen = _slots(contents, self._prepare_content)
         absent = None if images else self.absent_content(size)
         style_images, style_seen = _slots(styles, lambda each: each.convert("RGB"))
-        states: list[list[Tensor]] = []
+        tokens: list[Tensor] = []
         if style_images and self.config.style_encoding == "vae":
             images += [[self._prepare_content(each) for each in slot] for slot in style_images]
             seen, style_seen = torch.cat([seen, style_seen], dim=1), style_seen[:, :0]
@@ -212,12 +212,12 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             for slot in style_images:
                 values = style_pixels(slot, self.vision_processor).to(device)
                 picked = self.projector.pick(vision_states(self.vision_encoder, values))
-                states.append([state.to(self.projector.dtype) for state in picked])
+                tokens.append(self.projector([state.to(self.projector.dtype) for state in picked]))
         latents = [encode_latents(self.vae, _stack(slot).to(device)).to(dtype) for slot in images]
         return Conditions(
             text=text.to(device, dtype),
             pooled=pooled.to(device, dtype),
-            style_states=states,
+            style_tokens=tokens,
             contents=latents,
             style_seen=None if bool(style_seen.all()) else style_seen.to(device),
             content_seen=None if bool(seen.all()) else seen.to(device),

@@ -142,17 +142,21 @@ class UsoLosses:
             contents.append(features["content"][0].to(dtype))
             seen.append(~drawn.drop_content)
         states: list[list[Tensor]] = []
+        tokens: list[Tensor] = []
         if "style" in features and pipeline.config.style_encoding == "vae":
             contents.append(features["style"][0].to(dtype))
             seen.append(~drawn.drop_style)
+        elif "style" in features and self.encoders.projects:
+            tokens.append(features["style"][0].to(dtype))
         elif "style" in features:
             states.append([state.to(pipeline.projector.dtype) for state in features["style"]])
         return Conditions(
             text=text,
             pooled=pooled,
             style_states=states,
+            style_tokens=tokens,
             contents=contents,
-            style_seen=_seen([~drawn.drop_style], device) if states else None,
+            style_seen=_seen([~drawn.drop_style], device) if states or tokens else None,
             content_seen=_seen(seen, device),
             absent_content=None if "content" in features else pipeline.absent_content(size),
         )
@@ -192,7 +196,8 @@ class UsoLosses:
             *contents, style = conditions.contents
             return replace(conditions, contents=[*contents, chosen.next_of(style)])
         states = [[chosen.next_of(state) for state in states] for states in conditions.style_states]
-        return replace(conditions, style_states=states)
+        tokens = [chosen.next_of(each) for each in conditions.style_tokens]
+        return replace(conditions, style_states=states, style_tokens=tokens)
 
 
 def take(conditions: Conditions, rows: Tensor) -> Conditions:
@@ -201,6 +206,7 @@ def take(conditions: Conditions, rows: Tensor) -> Conditions:
         text=conditions.text[rows],
         pooled=conditions.pooled[rows],
         style_states=[[state[rows] for state in states] for states in conditions.style_states],
+        style_tokens=[each[rows] for each in conditions.style_tokens],
         contents=[each[rows] for each in conditions.contents],
         style_seen=None if conditions.style_seen is None else conditions.style_seen[rows],
         content_seen=None if conditions.content_seen is None else conditions.content_seen[rows],

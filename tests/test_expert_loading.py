@@ -280,6 +280,11 @@ def test_a_compiled_denoiser_draws_the_same(kontext: Values, how: str) -> None:
     assert np.abs(plain - compiled).max() <= 3
 
 
+def test_uso_cannot_be_compiled_as_a_whole_and_says_what_can(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="compile: blocks"):
+        expert_of("uso", PRESETS["uso"](tmp_path), speed={"compile": "whole"}).load("cpu")
+
+
 @pytest.mark.parametrize("kind", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])
 def test_quantised_parts_load_and_draw_alike(kontext: Values, kind: str) -> None:
     pytest.importorskip("torchao", reason="diffusers imports it wherever it is installed: not part of the environment")

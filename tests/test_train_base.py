@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
 from curate.train.loading import load_trainee, load_uso
+from pipelines.uso.official import save_official
 from pipelines.uso.projector import StyleProjector
 from tests.train_parts import make_parts, run, write
 
@@ -54,7 +56,8 @@ def test_the_kind_that_the_base_has_keeps_its_weights(parts: Path, tmp_path: Pat
 
 
 def test_one_encoder_for_content_and_style(parts: Path, tmp_path: Path) -> None:
-    shared = {"style_encoding": "vae", "projector": "none", "stage": "expert", **SHORT}
+    data = {"datasets": [{"path": str(parts / "shards")}], "size_px": 64, "style_px": 64}
+    shared = {"style_encoding": "vae", "projector": "none", "stage": "expert", "data": data, **SHORT}
     code, said = run(write(parts, tmp_path / "v", **shared))
     assert code == 0, said
     index = json.loads((tmp_path / "v" / "model" / "model_index.json").read_text())
@@ -65,6 +68,7 @@ def test_one_encoder_for_content_and_style(parts: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"style_encoding": "vae"}, "set projector: none"),
+        ({"style_encoding": "vae", "projector": "none"}, "data.style_px"),
         ({"projector": "none"}, "set style_encoding: vae"),
         ({"projector": "perceiver"}, "projector"),
         ({"projector": "mlp", "learn": "lora"}, "learn: full"),
@@ -99,6 +103,15 @@ def test_a_training_goes_on_from_released_files(parts: Path, tmp_path: Path) -> 
     optimiser, other = {"lr": 1e-12, "warmup": 1, "weight_decay": 0.0}, str(tmp_path / "moved" / "uso")
     code, said = run(write(parts, tmp_path / "still", **lora, **SHORT, uso=other, optimiser=optimiser))
     assert code != 0 and "uso has other contents" in said
+
+
+def test_released_files_are_gone_on_from_to_the_bit_over_a_bfloat16_base(parts: Path, tmp_path: Path) -> None:
+    lora = {"learn": "lora", "lora_rank": 2, "frozen_dtype": "bfloat16"}
+    assert run(write(parts, tmp_path / "first", **lora, **SHORT))[0] == 0
+    uso = load_trainee(config_of(write(parts, tmp_path / "on", **lora, uso=str(tmp_path / "first" / "uso"))), CPU)
+    save_official(tmp_path / "again", transformer=uso.transformer, projector=uso.projector)
+    files = [safetensors.torch.load_file(tmp_path / name / "dit_lora.safetensors") for name in ("first/uso", "again")]
+    assert all(torch.equal(value, files[1][name]) for name, value in files[0].items())
 
 
 def draw(parts: Path, uso: Path | None) -> torch.Tensor:

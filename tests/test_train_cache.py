@@ -48,6 +48,7 @@ def test_a_training_with_the_cache_is_the_one_without(parts: Path, tmp_path: Pat
     reward = {"start_step": 2, "num_steps": 2, "batch": 2}
     common = {"base": str(base), "reward": reward, "reward_model": str(parts / "csd"), "steps": 6,
               "samples": {"count": 0}, "save_every": 6}
+    common["data"] = {"datasets": [{"path": str(parts / "shards")}], "size_px": 64, "style_px": 64, "shuffle_buffer": 4}
     cache = {"cache": str(tmp_path / "cache")}
     assert run(write(parts, tmp_path / "without", **common))[0] == 0
     assert run(write(parts, tmp_path / "cold", **cache, **common))[0] == 0
@@ -65,6 +66,22 @@ def test_a_training_with_the_cache_is_the_one_without(parts: Path, tmp_path: Pat
         assert losses(tmp_path / name) == losses(tmp_path / "cold")
         pairs = zip(weights(tmp_path / name).values(), weights(tmp_path / "cold").values(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_the_second_stage_encodes_only_what_the_first_has_not_kept(parts: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    common = {"cache": str(cache), "samples": {"count": 0}, "steps": 4}
+    assert run(write(parts, tmp_path / "one", stage="style_alignment", **common))[0] == 0
+    before = {entry: entry.stat().st_mtime_ns for entry in cache.rglob("*.safetensors")}
+    assert {entry.relative_to(cache).parts[0] for entry in before} == {"target", "style", "text"}
+    two = {**common, "base": str(tmp_path / "one" / "model")}
+    assert run(write(parts, tmp_path / "two", **two))[0] == 0
+    after = {entry: entry.stat().st_mtime_ns for entry in cache.rglob("*.safetensors")}
+    assert {entry: after[entry] for entry in before} == before
+    assert {entry.relative_to(cache).parts[0] for entry in after.keys() - before.keys()} == {"content", "style"}
+    assert len(after) == 5 * 12
+    assert run(write(parts, tmp_path / "alone", **{**two, "cache": str(tmp_path / "other")}))[0] == 0
+    assert losses(tmp_path / "two") == losses(tmp_path / "alone")
 
 
 def test_with_a_full_cache_only_the_styles_that_the_reward_needs_are_decoded(

@@ -11,10 +11,14 @@ from PIL import Image
 
 from curate.config import load_yaml, parse
 from curate.train.config import TrainConfig
-from curate.train.loading import load_uso
+from curate.train.loading import load_trainee, load_uso
 from curate.train.samples import Samples, first_triplets
+from curate.train.validating import Validator
+from pipelines.data.transforms import prepare
 from pipelines.training import MetricsLog
+from pipelines.uso.encoders import encode_latents
 from pipelines.uso.portions import PORTION_PX, portions
+from pipelines.uso.training import UsoLosses
 from tests.test_train_data import make_dataset
 from tests.train_parts import make_parts, run, write
 
@@ -38,9 +42,9 @@ def config_of(path: Path) -> TrainConfig:
     return parse(TrainConfig, load_yaml(path)[0])
 
 
-@pytest.mark.parametrize(("content_size_px", "content_px"), [(None, 96), (48, 48)])
+@pytest.mark.parametrize(("content_size_px", "content_px"), [(None, None), (48, 48)])
 def test_a_model_draws_at_the_sizes_at_which_it_learnt(
-    parts: Path, tmp_path: Path, content_size_px: int | None, content_px: int
+    parts: Path, tmp_path: Path, content_size_px: int | None, content_px: int | None
 ) -> None:
     sizes = {"size_px": 96, "content_size_px": content_size_px}
     path = write(parts, tmp_path / "s", data=data(parts, "shards", **sizes), samples={"count": 0}, steps=1)
@@ -81,6 +85,37 @@ def test_a_training_on_mixed_shapes_draws_and_validates_each_at_its_own(
         painted = (cell != 255).any(axis=2)
         rows, columns = (int(np.flatnonzero(painted.any(axis=axis)).max()) + 1 for axis in (1, 0))
         assert (rows, columns) == (64 * height // max(width, height), 64 * width // max(width, height))
+
+
+@pytest.mark.parametrize("content_size_px", [None, 48])
+def test_a_picture_of_any_shape_has_its_content_at_the_size_at_which_that_was_learnt(
+    parts: Path, tmp_path: Path, content_size_px: int | None
+) -> None:
+    config = config_of(write(
+        parts, tmp_path / "c", data=data(parts, "mixed", buckets=True, content_size_px=content_size_px)
+    ))
+    uso = load_trainee(config, torch.device("cpu"))
+    for triplet in first_triplets(config, "train", 3):
+        learnt = prepare(triplet, config.data, seed=0)
+        assert learnt.content is not None
+        height, width = learnt.target.shape[1:]
+        used = uso.encode(*uso.encode_prompt(""), [[triplet.content]], [[]], height=height, width=width).contents[0]
+        assert torch.equal(used, encode_latents(uso.vae, learnt.content[None]))
+
+
+def test_each_triplet_is_validated_once_whatever_its_shape(parts: Path, tmp_path: Path) -> None:
+    path = write(
+        parts, tmp_path / "v", data=data(parts, "mixed", buckets=True), batch=2, samples={"count": 0}, steps=1,
+        validation={"every": 1, "split": "train", "count": 8, "pictures": 0},
+    )
+    assert run(path)[0] == 0
+    config = config_of(path)
+    uso = load_trainee(config, torch.device("cpu"))
+    losses = UsoLosses(uso, uso.denoiser, stage=config.stage, flow=config.flow, seed=0)
+    assert config.validation is not None
+    validated = Validator(config, config.validation, losses).flow.batches
+    keys = [key for batch in validated for key in batch.keys]
+    assert sorted(keys) == sorted(each.key for each in first_triplets(config, "train", 8)) and len(set(keys)) == 8
 
 
 def test_squares_are_drawn_in_one_call_from_the_images_as_they_are(parts: Path, tmp_path: Path) -> None:

@@ -90,6 +90,19 @@ def test_random_crops_cut_target_and_content_alike_and_by_position() -> None:
     assert float(centred.target[0].mean()) == pytest.approx(0.0, abs=0.01)
 
 
+def test_a_style_reference_is_seen_whole_as_it_is_in_use() -> None:
+    left, right = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")
+    wide = Image.new("RGB", (96, 32), "lime")
+    wide.paste(left, (0, 0))
+    wide.paste(right, (64, 0))
+    square = picture((32, 32), 0)
+    for crop in ("centre", "random"):
+        config = config_of("x", size_px=32, crop=crop, style_px=24)
+        style = prepare(Triplet("k", square, wide, square, "", "preserved", "d", 0), config, seed=4).style
+        assert style is not None
+        assert [int(style[:, 12, place].argmax()) for place in (2, 12, 21)] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("buckets", "content_size_px", "target", "content"), [
     (False, None, (64, 64), (64, 64)), (False, 40, (64, 64), (32, 32)),
     (True, None, (48, 96), (48, 96)), (True, 64, (48, 96), (32, 64)),

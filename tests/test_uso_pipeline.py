@@ -15,6 +15,7 @@ from curate.interfaces import ExpertRequest
 from pipelines.diffusers_expert import DiffusersExpert
 from pipelines.uso.encoders import decode_latents, encode_latents
 from pipelines.uso.model import denoise
+from pipelines.uso.patch_autoencoder import PatchAutoencoder
 from pipelines.uso.pipeline import UsoPipeline
 from pipelines.uso.projector import StyleProjector
 from pipelines.uso.schedule import shift_mu, shifted
@@ -61,6 +62,39 @@ def test_the_projector_is_asked_once_a_style_image_and_not_in_every_step() -> No
     uso.projector.register_forward_hook(lambda *_: calls.append(1))
     uso("", picture(0), [[picture(1), picture(2)]], num_inference_steps=3)
     assert len(calls) == 2
+
+
+def fetches(uso: UsoPipeline) -> set[str]:
+    """Names of the parts that model offloading fetches from now on."""
+    fetched: set[str] = set()
+
+    def watch(name: str, hook: Any) -> None:
+        go = hook.pre_forward
+
+        def fetch(*args: Any, **options: Any) -> Any:
+            fetched.add(name)
+            return go(*args, **options)
+
+        hook.pre_forward = fetch
+
+    for name, part in uso.components.items():
+        if hasattr(part, "_hf_hook"):
+            watch(name, part._hf_hook)
+    return fetched
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_offloading_fetches_every_part_and_changes_nothing(patches: bool) -> None:
+    """Onto the CPU, since no other device is sure to be here: parts come and go all the same."""
+    alone, offloaded = tiny_uso(), tiny_uso()
+    for each in (alone, offloaded) if patches else ():
+        torch.manual_seed(0)
+        each.register_modules(vae=PatchAutoencoder(latent_channels=alone.vae.config.latent_channels, width=16, depth=1))
+    expected = make(alone, "a", picture(0), picture(1))
+    offloaded.enable_model_cpu_offload(device="cpu")
+    fetched = fetches(offloaded)
+    torch.testing.assert_close(make(offloaded, "a", picture(0), picture(1)), expected)
+    assert fetched == {"text_encoder", "text_encoder_2", "vision_encoder", "projector", "transformer", "vae"}
 
 
 @pytest.mark.parametrize("style_encoding", ["vision", "vae"])

@@ -64,7 +64,12 @@ def load_trainee(config: TrainConfig, device: torch.device) -> UsoPipeline:
     if learns_lora(config):
         _check_released(pipeline)
         if config.uso is not None:
-            load_official(Path(config.uso), transformer=pipeline.transformer, projector=pipeline.projector)
+            load_official(
+                Path(config.uso),
+                transformer=pipeline.transformer,
+                projector=pipeline.projector,
+                lora_dtype=torch.float32,  # it learns on: bfloat16 between would round what was learnt
+            )
         else:
             torch.manual_seed(config.seed)
             add_lora(pipeline.transformer, rank=config.lora_rank)
@@ -108,13 +113,20 @@ def _take_sizes(pipeline: UsoPipeline, config: TrainConfig) -> None:
     """Pictures are asked of the model, now and later, at the sizes at which it learns."""
     pipeline.register_to_config(size_px=config.data.size_px)
     if config.data.roles.content is not None:
-        pipeline.register_to_config(content_px=config.data.content_size_px or config.data.size_px)
+        pipeline.register_to_config(content_px=config.data.content_size_px)
 
 
 def _check_styles(pipeline: UsoPipeline, config: TrainConfig) -> None:
     shared = pipeline.config.style_encoding == "vae"
     if shared and pipeline.projector is not None:
         raise ConfigError("a shared encoder takes no projector: set projector: none beside it", key="style_encoding")
+    side = config.data.content_size_px or config.data.size_px
+    if shared and config.data.roles.style is not None and config.data.style_px != side:
+        raise ConfigError(
+            f"a shared encoder sees style images at the size of contents, {side}, and not {config.data.style_px} px; "
+            f"set it to {side}",
+            key="data.style_px",
+        )
     if not shared and pipeline.projector is None and config.data.roles.style is not None:
         raise ConfigError(
             "without a projector style images have no way in: set style_encoding: vae, or data.roles.style: null",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 import torch
 
 from curate.train.config import TrainConfig, ValidationConfig
 from curate.train.samples import Samples, first_triplets, still
-from pipelines.data import TripletStream, batches
-from pipelines.data.transforms import to_model
+from pipelines.data import Batch, Triplet
+from pipelines.data.batches import collate
+from pipelines.data.transforms import Shapes, shapes_of, shaping, to_model
 from pipelines.training import bf16_pays
 from pipelines.uso.training import UsoLosses
 from pipelines.uso.validation import FlowValidation, hacked, style_numbers
@@ -42,12 +42,7 @@ class Validator:
 
     def __init__(self, config: TrainConfig, validation: ValidationConfig, losses: UsoLosses) -> None:
         self.config, self.validation, self.losses = config, validation, losses
-        data = still(config.data, validation.split)
-        stream = TripletStream(data, seed=0)
-        count = min(validation.count, stream.epoch_length)
-        size = min(count, config.batch)
-        read = batches(stream, data, batch_size=size, seed=config.seed)
-        self.flow = FlowValidation(losses, list(islice(read, -(-count // size))), validation.levels)
+        self.flow = FlowValidation(losses, _batches(config, validation), validation.levels)
         self.samples = Samples(config, first_triplets(config, validation.split, validation.pictures))
 
     @torch.no_grad()
@@ -68,3 +63,17 @@ class Validator:
             return False
         start, window = self.config.reward.start_step, self.validation.window
         return hacked(validations, start_step=start, window=window)
+
+
+def _batches(config: TrainConfig, validation: ValidationConfig) -> list[Batch]:
+    """The first `count` triplets of the split, each once, in batches of equal shapes."""
+    data = still(config.data, validation.split)
+    alike: dict[Shapes, list[Triplet]] = {}
+    for each in first_triplets(config, validation.split, validation.count):
+        shapes = shapes_of([each.member(role).size for role in shaping(data.roles)], data)
+        alike.setdefault(shapes, []).append(each)
+    return [
+        collate(group[start : start + config.batch], data, seed=config.seed)
+        for group in alike.values()
+        for start in range(0, len(group), config.batch)
+    ]

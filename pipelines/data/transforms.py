@@ -98,6 +98,11 @@ def crop_resize(image: Image.Image, size: Size, *, at: tuple[float, float] = CEN
     return image.resize((size.width, size.height), Image.Resampling.LANCZOS, box=box)
 
 
+def squeeze(image: Image.Image, side_px: int) -> Image.Image:
+    """The whole image as a square, as SigLIP's processor makes one of a style reference."""
+    return image.resize((side_px, side_px), Image.Resampling.LANCZOS)
+
+
 def to_model(image: Image.Image) -> Tensor:
     """float32 (3, H, W) in [-1, 1]."""
     return torch.from_numpy(to_unit_range([image])[0])
@@ -136,27 +141,27 @@ def cut_pictures(triplet: Triplet, config: DataConfig, *, seed: int) -> Pictures
     """The images of a sample, cut and resized.
 
     Target and content are cut at the same place, or a layout-preserved pair would lose its alignment; with buckets and
-    ``content_size_px`` the content keeps its own aspect ratio, as in USO's inference. The style reference is a square.
+    ``content_size_px`` the content keeps its own aspect ratio, as in USO's inference. The style reference is whole,
+    squeezed into a square, as it is in use.
     """
     roles = config.roles
     target = triplet.member(roles.target)
     content, style = (None if role is None else triplet.member(role) for role in (roles.content, roles.style))
     shapes = shapes_of([triplet.member(role).size for role in shaping(roles)], config)
-    at = _crop_place(config, seed, triplet.position, "layout")
+    at = _crop_place(config, seed, triplet.position)
     if content is not None and config.buckets and config.content_size_px is not None:
         content = content_reference(content, config.content_size_px)
     elif content is not None and shapes.content is not None:
         content = crop_resize(content, shapes.content, at=at)
     if style is not None:
-        square = Size(config.style_px, config.style_px)
-        style = crop_resize(style, square, at=_crop_place(config, seed, triplet.position, "style"))
+        style = squeeze(style, config.style_px)
     return Pictures(crop_resize(target, shapes.target, at=at), content, style)
 
 
-def _crop_place(config: DataConfig, seed: int, position: int, what: str) -> tuple[float, float]:
+def _crop_place(config: DataConfig, seed: int, position: int) -> tuple[float, float]:
     if config.crop == "centre":
         return CENTRE
-    return uniform("crop x", what, seed, position), uniform("crop y", what, seed, position)
+    return uniform("crop x", "layout", seed, position), uniform("crop y", "layout", seed, position)
 
 
 def _long_side(width: int, height: int, size_px: int) -> Size:

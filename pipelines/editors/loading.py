@@ -180,6 +180,8 @@ def _speed_up(pipeline: Any, config: DiffusersExpert) -> None:
             pipeline.vae.enable_tiling()
         if speed.compile == "blocks":
             denoiser.compile_repeated_blocks()
+        elif speed.compile == "whole" and type(pipeline).__name__ == "UsoPipeline":
+            raise ValueError("UsoPipeline calls the parts of its denoiser; say compile: blocks")
         elif speed.compile == "whole":
             denoiser.compile()
     except (ValueError, AttributeError, ImportError, RuntimeError) as error:

@@ -38,7 +38,9 @@ class CachedBatch:
     missing_rows: list[int]
     """Which of the B samples are those of `missing`."""
     missing_names: list[dict[Kind, str]]
-    """The keys under which the store is to have them."""
+    """The kinds that each of them lacks, with the keys under which the store is to have them."""
+    missing_found: list[Features]
+    """The kinds that the store has of each of them."""
     styles: Tensor | None
     """Pixels (R, 3, S, S) of the style images that the reward compares with."""
     drop_style: Tensor
@@ -68,14 +70,13 @@ class Store:
         members = {**self.data.roles.model_dump(), "text": "txt"}
         return {kind: _name(sample.members[members[kind]], kind, shapes) for kind in self.caches}
 
-    def get(self, names: Mapping[Kind, str]) -> Features | None:
-        """A row of features, if all of its kinds are there. Raises StoreError for a damaged entry."""
+    def get(self, names: Mapping[Kind, str]) -> Features:
+        """A row of features, of the kinds that are there. Raises StoreError for a damaged entry."""
         found: Features = {}
         for kind, cache in self.caches.items():
             tensors = cache.get(names[kind])
-            if tensors is None:
-                return None
-            found[kind] = tuple(tensors[str(place)] for place in range(len(tensors)))
+            if tensors is not None:
+                found[kind] = tuple(tensors[str(place)] for place in range(len(tensors)))
         return found
 
     def put(self, names: Mapping[Kind, str], features: Features) -> None:
@@ -95,14 +96,15 @@ def cached_batches(
         features = [store.get(each) for each in names]
         positions = [stream.position(located.lane) for located in group]
         drop = dropped(positions, data, seed=seed)
-        missing = [place for place, each in enumerate(features) if each is None]
-        found = [each for each in features if each is not None]
+        missing = [place for place, each in enumerate(features) if len(each) < len(store.caches)]
+        found = [each for each in features if len(each) == len(store.caches)]
         styled = _pixels(stream, data, [group[place] for place in rows(number, drop["drop_style"])], seed)
         yield CachedBatch(
             found=stack(found) if found else None,
             missing=_pixels(stream, data, [group[place] for place in missing], seed),
             missing_rows=missing,
-            missing_names=[names[place] for place in missing],
+            missing_names=[_without(names[place], features[place]) for place in missing],
+            missing_found=[features[place] for place in missing],
             styles=None if styled is None else styled.style,
             keys=[located.sample.key for located in group],
             positions=positions,
@@ -115,23 +117,36 @@ def completed(batch: CachedBatch, store: Store, encoders: Encoders, device: torc
     if batch.missing is None:
         assert batch.found is not None
         return moved(batch.found, device)
-    fresh = _encoded(batch.missing, encoders, device)
+    fresh = _encoded(batch.missing, batch.missing_names, encoders, device)
     for names, features in zip(batch.missing_names, fresh, strict=True):
         store.put(names, features)
     places = range(len(batch.positions))
-    made = dict(zip(batch.missing_rows, fresh, strict=True))
+    rows = zip(batch.missing_rows, batch.missing_found, fresh, strict=True)
+    made = {place: {**known, **new} for place, known, new in rows}
     if batch.found is not None:
         known = (place for place in places if place not in made)
         made |= {place: row(batch.found, at) for at, place in enumerate(known)}
     return moved(stack([made[place] for place in places]), device)
 
 
-def _encoded(batch: Batch, encoders: Encoders, device: torch.device) -> list[Features]:
-    """Rows on the CPU. Computed there, a sample is encoded alone: batch mates reach the last bits of a float, and who
-    is missing beside it depends on what was cached when. On GPUs, where no bits are promised, all go together."""
-    parts = [batch.rows(place, place + 1) for place in range(len(batch.keys))] if device.type == "cpu" else [batch]
-    made = [moved(encoders(part.to(device)), torch.device("cpu")) for part in parts]
-    return [row(each, place) for each in made for place in range(len(each["target"][0]))]
+def _encoded(
+    batch: Batch, names: Sequence[Mapping[Kind, str]], encoders: Encoders, device: torch.device
+) -> list[Features]:
+    """Rows on the CPU, of the kinds that each lacks. Computed there, a sample is encoded alone: batch mates reach the
+    last bits of a float, and who is missing beside it depends on what was cached when. On GPUs, where no bits are
+    promised, all go together."""
+    count = 1 if device.type == "cpu" else len(batch.keys)
+    found: list[Features] = []
+    for start in range(0, len(batch.keys), count):
+        lacking = names[start : start + count]
+        part = batch.rows(start, start + count).to(device)
+        made = moved(encoders(part, {kind for each in lacking for kind in each}), torch.device("cpu"))
+        found += [{kind: row(made, place)[kind] for kind in each} for place, each in enumerate(lacking)]
+    return found
+
+
+def _without(names: Mapping[Kind, str], found: Features) -> dict[Kind, str]:
+    return {kind: name for kind, name in names.items() if kind not in found}
 
 
 def _pixels(stream: TripletStream, data: DataConfig, group: Sequence[Located], seed: int) -> Batch | None:

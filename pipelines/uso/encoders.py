@@ -12,20 +12,28 @@ from torch import Tensor
 
 
 def encode_prompts(
-    prompts: Sequence[str], *, clip: Any, clip_tokenizer: Any, t5: Any, t5_tokenizer: Any, max_tokens: int
+    prompts: Sequence[str],
+    *,
+    clip: Any,
+    clip_tokenizer: Any,
+    t5: Any,
+    t5_tokenizer: Any,
+    max_tokens: int,
+    device: torch.device | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Prompts -> text states (B, max_tokens, joint_dim) and pooled (B, pooled_dim), as FLUX encodes them.
 
     Both are padded to their full length and no mask is used, which is how FLUX was trained. Longer prompts are cut.
+    `device`: where the encoders compute, if that is not where they lie.
     """
 
-    def ids(tokenizer: Any, length: int, device: torch.device) -> Tensor:
+    def ids(tokenizer: Any, length: int, encoder: Any) -> Tensor:
         options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
         found: Tensor = tokenizer(list(prompts), max_length=length, **options).input_ids
-        return found.to(device)
+        return found.to(device or encoder.device)
 
-    pooled = clip(ids(clip_tokenizer, clip.config.max_position_embeddings, clip.device)).pooler_output
-    text = t5(ids(t5_tokenizer, max_tokens, t5.device))[0]
+    pooled = clip(ids(clip_tokenizer, clip.config.max_position_embeddings, clip)).pooler_output
+    text = t5(ids(t5_tokenizer, max_tokens, t5))[0]
     return text, pooled
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -40,10 +40,10 @@ class Encoders:
         self._blank: tuple[Tensor, ...] | None = None
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Features:
-        """Of all samples of the batch, whose tensors are on the encoders' device."""
+    def __call__(self, batch: Batch, kinds: Container[Kind] | None = None) -> Features:
+        """Of all samples of the batch, whose tensors are on the encoders' device; all kinds, or those asked for."""
         with torch.autocast(batch.target.device.type, enabled=False):
-            return {kind: self._encode(kind, batch) for kind in self.kinds}
+            return {kind: self._encode(kind, batch) for kind in self.kinds if kinds is None or kind in kinds}
 
     @torch.no_grad()
     def blank(self) -> tuple[Tensor, ...]:

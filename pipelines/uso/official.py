@@ -65,11 +65,16 @@ def add_lora(transformer: FluxTransformer2DModel, *, rank: int, alpha: int | Non
 
 
 def load_official(
-    source: Path | tuple[Path, Path], *, transformer: FluxTransformer2DModel, projector: StyleProjector
+    source: Path | tuple[Path, Path],
+    *,
+    transformer: FluxTransformer2DModel,
+    projector: StyleProjector,
+    lora_dtype: torch.dtype | None = None,
 ) -> None:
     """Add the LoRA of `source` to `transformer`, at the file's rank and scale 1, and load `projector` from it.
 
-    `source` is a folder with both files, or (LoRA file, projector file). Any float dtype is cast to the modules'.
+    `source` is a folder with both files, or (LoRA file, projector file). Any float dtype is cast to the modules', that
+    of the LoRA to `lora_dtype` if that is given.
     Raises ModelError, with both models as they were, for a file that is missing, unreadable, partial, of another
     depth or size, or for a transformer that has a LoRA already.
     """
@@ -80,6 +85,10 @@ def load_official(
     _refuse(lora, _lora_shapes(transformer, rank := _rank(lora)), source=lora_file)
     _refuse(styles, _projector_shapes(projector), source=projector_file)
     add_lora(transformer, rank=rank)
+    if lora_dtype is not None:
+        for name, parameter in transformer.named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.to(lora_dtype)
     with torch.no_grad():
         for name, value in lora_from_official(lora).items():
             module, part = name.removesuffix(".weight").rsplit(".", 1)

@@ -15,6 +15,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -50,6 +51,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Pixels along a latent's side."""
         return int(self.config.patch_px)
 
+    @apply_forward_hook  # type: ignore[untyped-decorator]
     def encode(self, images: Tensor, return_dict: bool = True) -> Any:
         """Raises ValueError for sides that are no multiples of the patch."""
         if images.shape[-2] % self.config.patch_px or images.shape[-1] % self.config.patch_px:
@@ -59,6 +61,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         found = DiagonalGaussianDistribution(torch.cat([mean, torch.full_like(mean, LOG_VARIANCE)], dim=1))
         return AutoencoderKLOutput(latent_dist=found) if return_dict else (found,)
 
+    @apply_forward_hook  # type: ignore[untyped-decorator]
     def decode(self, latents: Tensor, return_dict: bool = True) -> Any:
         """Pictures, not clamped."""
         sample = pixel_shuffle(self.uncode(latents) + self.decoder(latents), self.config.patch_px)

@@ -16,7 +16,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
-from pipelines.data.transforms import content_reference, content_size, to_model
+from pipelines.data.transforms import Size, content_reference, content_size, crop_resize, squeeze, to_model
 from pipelines.uso.encoders import (
     decode_latents,
     encode_latents,
@@ -43,7 +43,9 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
     style_encoding   "vision": style tokens from the projector (released); "vae": the style image goes through the VAE
                      as content does, after it (the paper's ablation: one shared encoder); there is no projector then.
                      Without a content its place stays free, as it does in training, where a dropped one is masked
-    content_px       long side of content images; size_px the default side of the output
+    content_px       long side of content images; None: they are cut to the size of the output, as trainings without
+                     `content_size_px` do. Where style images go through the VAE they are squares of it
+    size_px          the default side of the output
     max_text_tokens  length that prompts are padded to
     shift            see `pipelines.uso.schedule`
     """
@@ -65,7 +67,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         projector: StyleProjector | None = None,
         positions: str = "diagonal",
         style_encoding: str = "vision",
-        content_px: int = 512,
+        content_px: int | None = 512,
         size_px: int = 1024,
         max_text_tokens: int = 512,
         shift: str = "tokens",
@@ -162,6 +164,9 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         sigmas = torch.linspace(1, 1 / num_inference_steps, num_inference_steps).tolist()
         self.scheduler.set_timesteps(sigmas=sigmas, mu=shift_mu(size, self.config.shift), device=device)
         denoiser = self.denoiser
+        hook = getattr(self.transformer, "_hf_hook", None)
+        if hook is not None:  # of offloading: it waits for the transformer's forward, and `denoise` calls its parts
+            hook.pre_forward(self.transformer)
         for step in self.progress_bar(self.scheduler.timesteps):
             sigma = (step / self.scheduler.config.num_train_timesteps).expand(count).to(torch.float32)
             velocity = denoiser(latents.to(dtype), sigma, conditions, guidance_scale)
@@ -179,6 +184,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             t5=self.text_encoder_2,
             t5_tokenizer=self.tokenizer_2,
             max_tokens=self.config.max_text_tokens,
+            device=self._execution_device,
         )
 
     def encode(
@@ -193,18 +199,21 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> Conditions:
         """Conditions of B pictures, from a row of `encode_prompt`, a list of contents and one of styles each.
 
-        height, width  of the pictures in pixels, as in the call: they matter where the style image goes through the
-                       VAE and no picture has a content. A picture without one whose mates have contents of another
-                       shape has its style image where theirs is
+        height, width  of the pictures in pixels, as in the call: contents are cut to it where the model has no size of
+                       its own for them. And where the style image goes through the VAE, it lies where it would after a
+                       content of that shape, if no picture has one; a picture without one whose mates have contents of
+                       another shape has its style image where theirs is
         """
-        size = ((height or self.config.size_px) // self.vae_factor, (width or self.config.size_px) // self.vae_factor)
+        size = Size(height or self.config.size_px, width or self.config.size_px)
         device, dtype = self._execution_device, self.transformer.dtype
-        images, seen = _slots(contents, self._prepare_content)
-        absent = None if images else self.absent_content(size)
+        images, seen = _slots(contents, lambda each: self._prepare_content(each, size))
+        latent_size = (size.height // self.vae_factor, size.width // self.vae_factor)
+        absent = None if images else self.absent_content(latent_size)
         style_images, style_seen = _slots(styles, lambda each: each.convert("RGB"))
         tokens: list[Tensor] = []
         if style_images and self.config.style_encoding == "vae":
-            images += [[self._prepare_content(each) for each in slot] for slot in style_images]
+            side = self.config.content_px or self.config.size_px
+            images += [[squeeze(each, side) for each in slot] for slot in style_images]
             seen, style_seen = torch.cat([seen, style_seen], dim=1), style_seen[:, :0]
         elif style_images:
             if self.vision_encoder is None or self.projector is None:
@@ -231,11 +240,15 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         if self.config.style_encoding != "vae":
             return None
+        if self.config.content_px is None:
+            return size
         factor = self.vae_factor
         pixels = content_size(size[1] * factor, size[0] * factor, self.config.content_px)
         return pixels.height // factor, pixels.width // factor
 
-    def _prepare_content(self, image: Image.Image) -> Image.Image:
+    def _prepare_content(self, image: Image.Image, size: Size) -> Image.Image:
+        if self.config.content_px is None:
+            return crop_resize(image.convert("RGB"), size)
         return content_reference(image.convert("RGB"), self.config.content_px)
 
 

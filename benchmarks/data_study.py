@@ -1,6 +1,6 @@
 """How much of the gap between unfiltered and true triplets does curation close? The same training on three sets.
 
-    python benchmarks/data_study.py --seeds 0 1 2          data 5 minutes, then some 15 minutes a training; resumes
+    python benchmarks/data_study.py --seeds 0 1 2          data 2 minutes, then some 13 minutes a training; resumes
 
 One run of the quick start at five times its size makes the candidates. Of the same candidates:
   curated     what the default rules keep

@@ -66,7 +66,9 @@ def test_a_compiled_training_has_the_plain_curve(
     assert found == pytest.approx(plain, rel=1e-3)
     transformer = load_uso(str(parts / "base")).transformer
     blocks = len(transformer.transformer_blocks) + len(transformer.single_transformer_blocks)
-    assert len(compiled) == blocks + 1  # and the projector
+    assert len(compiled) == blocks
+    curve(parts, tmp_path / "one", stage="style_alignment", compile=True, steps=1, reward=None)
+    assert len(compiled) == 2 * blocks + 1  # and the projector, which learns there
 
 
 def test_checkpointed_gradients_are_the_plain_ones(parts: Path, plain: list[float], tmp_path: Path) -> None:

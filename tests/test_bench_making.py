@@ -117,6 +117,13 @@ def test_a_pattern_must_tell_items_apart() -> None:
     assert clashing_items(FolderSystem(name="f", root=".", pattern="{content}_{seed}.png"), items) is None
 
 
+def test_an_item_of_a_task_that_is_not_asked_for_hides_no_clash() -> None:
+    system = FolderSystem(name="f", root=".", pattern="{content}.png", tasks=("combined",))
+    other = replace(item(1), item_id="other", task="style")
+    assert clashing_items(system, [other, *(items := [item(1), item(1, seed=1)])]) == (items[0], items[1])
+    assert clashing_items(system, [other, item(1)]) is None
+
+
 @pytest.fixture(scope="module")
 def editor(tmp_path_factory: pytest.TempPathFactory) -> PipelineSystem:
     folder = save_instruct_pix2pix(tmp_path_factory.mktemp("editor") / "model")

@@ -69,7 +69,7 @@ def read_dreambench(root: Path, *, repeats: Repeats, seed: int, photograph: int,
     """All items of DreamBench: the ``photograph``-th image of a subject, in the order of names, is its content image.
 
     ``compare_all``: subject metrics are means over all photographs of the subject (DreamBooth's protocol, arXiv
-    2208.12242, section 4.1), else they look at the content image alone (UNO's).
+    2208.12242, section 4.1), else they look at the content image alone.
     """
     file = root / PROMPT_FILE
     if not file.is_file():

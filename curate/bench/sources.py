@@ -70,7 +70,8 @@ class DreamBench(BenchSource):
     """The folder ``dataset`` of github.com/google/dreambooth.
 
     ``photograph``: which image of a subject is given, counted in the order of names from 0. ``compare_with``: subject
-    metrics against the given image (UNO) or all images of the subject (DreamBooth).
+    metrics against the given image or all images of the subject (DreamBooth). Published evaluations, UNO's too, give an
+    image chosen by subject, so quoted numbers are of other inputs.
     """
 
     kind: Literal["dreambench"] = "dreambench"

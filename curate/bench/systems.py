@@ -169,11 +169,13 @@ SystemConfig = Annotated[AnySystem, Field(discriminator="kind")]
 
 
 def clashing_items(system: FolderSystem, items: Sequence[BenchItem]) -> tuple[BenchItem, BenchItem] | None:
-    """Two items that the pattern leads to one file: the pattern is too short."""
+    """Two items, of those that the system does, that the pattern leads to one file: the pattern is too short."""
     seen: dict[Path, BenchItem] = {}
     for item in items:
+        if system.refusal(item):
+            continue
         other = seen.setdefault(system.path_of(item), item)
-        if other is not item and not system.refusal(item) and not system.refusal(other):
+        if other is not item:
             return other, item
     return None
 

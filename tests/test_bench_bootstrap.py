@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.bench.bootstrap import bootstrap, bootstrap_difference
+from curate.bench.bootstrap import are_crossed, bootstrap, bootstrap_difference
 
 
 def clustered(rng: np.random.Generator, subjects: int, each: int, spread: float) -> tuple[np.ndarray, list[str]]:
@@ -22,6 +22,35 @@ def test_the_interval_covers_the_true_mean_about_95_times_in_100() -> None:
         assert found is not None and found.low is not None and found.high is not None
         covered += found.low <= 0.5 <= found.high
     assert 0.89 <= covered / 200 <= 0.99
+
+
+def crossed(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """Every subject in every style; subjects differ little, styles much."""
+    subjects, styles = rng.normal(0.5, 0.02, count), rng.normal(0, 0.1, count)
+    values = subjects[:, None] + styles[None, :] + rng.normal(0, 0.1, (count, count))
+    names = [str(at) for at in range(count)]
+    return values.ravel(), [name for name in names for _ in names], names * count
+
+
+def test_where_all_subjects_meet_the_same_styles_these_are_drawn_too() -> None:
+    alone = both = 0
+    for trial in range(100):
+        values, subjects, styles = crossed(np.random.default_rng(trial), 20)
+        one = bootstrap(values, subjects, seed=trial, resamples=400)
+        two = bootstrap(values, subjects, styles=styles, seed=trial, resamples=400)
+        assert one is not None and two is not None and one.num_styles is None and two.num_styles == 20
+        assert one.value == pytest.approx(two.value)
+        alone += one.low <= 0.5 <= one.high  # type: ignore[operator]
+        both += two.low <= 0.5 <= two.high  # type: ignore[operator]
+    assert both >= 88 and alone < 60
+
+
+def test_styles_are_drawn_where_they_come_back_with_other_subjects() -> None:
+    _, subjects, styles = crossed(np.random.default_rng(0), 4)
+    assert are_crossed(subjects, styles)
+    assert not are_crossed(subjects, [str(at) for at in range(16)]), "a style for every image"
+    assert not are_crossed(styles, styles), "the subject of a style item is its style"
+    assert not are_crossed(subjects, ["ink"] * 16), "there is nothing to draw"
 
 
 def test_it_is_over_subjects_not_images() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from curate.bench.quoted import quoted_numbers
 from curate.bench.render import render_markdown
 from curate.bench.summary import summarise
 from curate.bench.systems import CopyStyle
-from curate.errors import BudgetError, ConfigError
+from curate.errors import BudgetError, ConfigError, ModelError
+from curate.models import commit_of, pinned
 from pipelines.uso.official import add_lora, save_official
 from tests.bench_parts import dreambench_folder, fill_cache, item, save_picture, uso_folder
 from tests.tiny_uso import tiny_projector, tiny_transformer, tiny_uso
@@ -74,12 +76,32 @@ def test_copies_have_one_half_each_and_the_truth_has_both(emoji: Path) -> None:
 
 
 def test_differences_are_paired_and_judged(emoji: Path) -> None:
-    found = {(each["system"], each["baseline"]): each for each in read(emoji)["differences"]}
-    assert set(found) == {("copy-style", "copy-content"), ("truth", "copy-content"), ("copy-content", "copy-style"),
-                          ("truth", "copy-style")}
-    assert found["truth", "copy-content"]["verdict"] == "better" and found["truth", "copy-content"]["low"] > 0
-    there, back = found["copy-style", "copy-content"], found["copy-content", "copy-style"]
-    assert there["value"] == pytest.approx(-back["value"])
+    found = {(each["task"], each["column"], each["system"], each["baseline"]): each
+             for each in read(emoji)["differences"]}
+    names = ("copy-content", "copy-style", "truth")
+    assert {key[2:][::-1] for key in found if key[:2] == ("combined", COMBINED)} == set(combinations(names, 2))
+    best = found["combined", COMBINED, "truth", "copy-content"]
+    assert best["verdict"] == "better" and best["low"] > 0
+    assert found["combined", "l1", "truth", "copy-content"]["verdict"] == "better", "low is good"
+    assert found["combined", "csd", "truth", "copy-style"]["verdict"] == "worse"
+    assert not {"copy_paste", "colour_only"} & {column for _, column, _, _ in found}, "neither end is good"
+    assert not [key for key in found if key[0] == "subject"], "only one system does these"
+
+
+def test_what_is_compared_is_the_same_items(emoji: Path) -> None:
+    """The truth is known of some items only: its row is of those, and so is what is said of it and another system."""
+    rows = pd.read_json(emoji / "out" / "scores.jsonl", lines=True).query("task == 'combined'")
+    truth, copies = (rows[rows["system"] == name].set_index("id") for name in ("truth", "copy-content"))
+    known = truth.index[truth["status"] == "made"]
+    assert 0 < len(known) < len(truth)
+    [found] = [each for each in read(emoji)["differences"] if each["task"] == "combined" and each["column"] == "csd"
+               and (each["system"], each["baseline"]) == ("truth", "copy-content")]
+    assert found["images"] == len(known)
+    assert found["value"] == pytest.approx((truth["csd"][known] - copies["csd"][known]).mean(), abs=1e-4)
+    assert found["value"] != pytest.approx(truth["csd"].mean() - copies["csd"].mean(), abs=1e-3)
+    text = (emoji / "out" / "bench.md").read_text()
+    [row] = [line for line in text.splitlines() if line.startswith("| truth | ") and " of 20" in line]
+    assert f"| {len(known)} of 20, {20 - len(known)} skipped |" in row and f"({len(known)}) |" in row
 
 
 def test_the_reports_agree_and_show_what_was_skipped(emoji: Path) -> None:
@@ -119,6 +141,8 @@ def test_a_missing_image_is_counted_shown_and_costs_its_score(tmp_path: Path, us
     assert failed[COMBINED] == 0.0 and failed["csd"] is None and "red-cup_oil_p00_s0.png" in failed["reason"]
     text = (tmp_path / "out" / "bench.md").read_text()
     assert "3 of 4, 1 failed" in text and "red-cup_oil_p00_s0.png" in text
+    [line] = [line for line in text.splitlines() if line.startswith("| theirs | 3 of 4")]
+    assert line.count("(3)") == 3 and "(4)" not in line, "CLIP-I, CLIP-T and CSD are of 3 images, combined of 4"
     assert run_bench(config, ("max_failed_fraction=0.1",)) == 0
 
 
@@ -137,6 +161,7 @@ def test_quoted_numbers_never_stand_among_measured_ones(tmp_path: Path, uso: Pat
 
 def test_dreambench_has_no_combined_score_and_its_own_quoted_table(tmp_path: Path) -> None:
     bench = {"kind": "dreambench", "root": str(dreambench_folder(tmp_path / "dataset")), "images_per_prompt": 1}
+    bench |= {"photograph": 0}
     assert run_bench(write_config(tmp_path, bench=bench, metrics=[{"kind": "clip"}], combined=None)) == 0
     found = read(tmp_path)
     figures = found["measured"]["copy-content"]["subject"]["figures"]
@@ -197,6 +222,48 @@ def test_a_uso_checkpoint_and_released_files_on_it_are_benched_side_by_side(tmp_
     assert not set(made[0]) & set(made[1])
 
 
+def test_a_metric_that_cannot_be_loaded_stops_the_bench_before_it_draws(tmp_path: Path, uso: Path) -> None:
+    tiny_uso().save_pretrained(tmp_path / "base")
+    (tmp_path / "csd").mkdir()
+    system = {"name": "drawn", "kind": "pipeline", "expert": {"model": str(tmp_path / "base"), "steps": 2}}
+    config = write_config(tmp_path, bench={"kind": "uso_bench", "root": str(uso)}, systems=[*COPIES, system],
+                          metrics=[{"kind": "clip"}, {"kind": "csd", "model": str(tmp_path / "csd")}])
+    with pytest.raises(ModelError, match="csd"):
+        run_bench(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_finds_a_model_that_is_nowhere(
+        tmp_path: Path, uso: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = [{"kind": "clip"}, {"kind": "csd", "model": "nowhere/csd.pth/at/all"}]
+    config = write_config(tmp_path, bench={"kind": "uso_bench", "root": str(uso)}, metrics=metrics)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="neither in the cache nor to be had from the hub"):
+        run_bench(config, dry_run=True)
+
+
+def test_hub_ids_are_pinned_to_commits_and_versions_are_written_down(
+        tmp_path: Path, uso: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch may move between two runs: what was drawn by the old commit is then drawn again."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    refs = tmp_path / "hub" / "models--owner--name" / "refs" / "main"
+    refs.parent.mkdir(parents=True)
+    system = {"name": "drawn", "kind": "pipeline", "expert": {"model": "owner/name"}}
+    config, _ = load_bench_config(write_config(tmp_path, bench={"kind": "uso_bench", "root": str(uso)},
+                                               systems=[system]))
+    prints = []
+    for commit in ("0" * 40, "1" * 40):
+        refs.write_text(commit)
+        commit_of.cache_clear()
+        [drawn] = pinned(config).systems
+        assert drawn.kind == "pipeline" and drawn.expert.revision == commit
+        prints.append(drawn.fingerprint(item(1)))
+    assert prints[0] != prints[1]
+    assert run_bench(write_config(tmp_path, bench={"kind": "uso_bench", "root": str(uso)})) == 0
+    assert read(tmp_path)["versions"]["torch"] == torch.__version__.partition("+")[0]
+
+
 def test_a_dry_run_makes_nothing(tmp_path: Path, uso: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_bench(write_config(tmp_path, bench={"kind": "uso_bench", "root": str(uso)}), dry_run=True) == 0
     assert "4 items (combined 4), 2 subjects" in capsys.readouterr().err and not (tmp_path / "out").exists()
@@ -206,6 +273,9 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, uso: Path, capsys: pytest.Captu
     ({"metrics": [{"kind": "clip"}]}, "no metric here gives 'csd'"),
     ({"metrics": [{"kind": "clip"}, {"kind": "clip"}]}, "'clip_i' is there twice"),
     ({"systems": [COPIES[0], COPIES[0]]}, "'copy-content' is there twice"),
+    ({"combined": {"subject": "clip_i", "style": "combined"}}, "no metric here gives 'combined'"),
+    ({"metrics": [*METRICS, {"kind": "cas"}], "combined": {"subject": "cas"}}, "high 'cas' is not good"),
+    ({"metrics": [*METRICS, {"kind": "copy_paste"}], "combined": {"subject": "copy_paste"}}, "is not good"),
     ({"baselines": ["untrained"]}, "no system is called 'untrained'"),
     ({"metrics": [*METRICS, {"kind": "truth"}]}, "only `bench: {kind: emoji}` has"),
     ({"systems": [{"name": "a/b", "kind": "copy_content"}]}, "systems.0.name"),
@@ -239,17 +309,19 @@ def test_the_shipped_configs_are_valid_and_open_with_command_cost_and_result(pat
 
 def test_a_system_that_made_nothing_is_still_in_the_report() -> None:
     scores = pd.DataFrame({"system": ["a", "a", "b", "b"], "id": ["x", "y"] * 2, "task": "combined",
-                           "subject": ["x", "y"] * 2, "status": ["made", "made", "failed", "failed"],
-                           "reason": ["", "", "no file | here", "no file | here"], 
+                           "subject": ["x", "y"] * 2, "style": ["p", "q"] * 2,
+                           "status": ["made", "made", "failed", "failed"],
+                           "reason": ["", "", "no file | here", "no file | here"],
                            "seconds": [0.1, 0.3, np.nan, np.nan],
                            COMBINED: np.array([0.5, 0.7, 0, 0], dtype=np.float32)})
-    summary = summarise(scores, {COMBINED: CombinedConfig().column}, baselines=["a"], deciding=COMBINED, quoted=None,
-                        seed=0, resamples=100)
+    summary = summarise(scores, {COMBINED: CombinedConfig().column}, baselines=["a"], quoted=None, seed=0,
+                        resamples=100)
     assert summary["measured"]["a"]["combined"]["seconds_per_image"] == 0.2
     assert summary["measured"]["b"]["combined"]["seconds_per_image"] is None
     assert summary["differences"][0]["verdict"] == "worse"
     text = render_markdown({"bench": "x", **summary})
-    assert "| b | 0 of 2, 2 failed | 0.000 [0.000, 0.000] |" in text and "no file \\| here | 2 |" in text
+    assert "| b | 0 of 2, 2 failed | 0.000 [0.000, 0.000] |" in text
+    assert "| b | a | -0.600 [-0.700, -0.500] worse |" in text and "no file \\| here | 2 |" in text
 
 
 def test_the_grid_shares_its_rows_among_tasks_and_subjects() -> None:

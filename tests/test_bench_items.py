@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from curate.bench.emoji import EmojiPlan, emoji_items
-from curate.bench.items import TASKS, BenchItem, slug
+from curate.bench.items import TASKS, BenchItem, Task, slug
 from curate.bench.layouts import Repeats, read_dreambench, read_uso_bench
 from curate.bench.listed import read_list
 from curate.bench.sources import DreamBench, ListBench, UsoBench, read_items
@@ -40,6 +41,25 @@ def test_uso_layout_crosses_images_and_prompts(tmp_path: Path) -> None:
     assert len({each.item_id for each in subject}) == len(subject)
 
 
+def test_names_in_any_script_reach_the_prompt_whole(tmp_path: Path) -> None:
+    root = uso_folder(tmp_path, prompts={"subject": ["a {subject}"], "style": [], "combined": ["a {subject}"]})
+    for seed, name in enumerate(["content/Crème_Brûlée.png", "content/чашка.png", "content/猫.png", "style/墨.png"]):
+        save_picture(root / name, 10 + seed)
+    items = read_items(UsoBench(root=str(root), images_per_prompt=1))
+    assert {each.prompt for each in items} == {"a man 1", "a red cup", "a crème brûlée", "a чашка", "a 猫"}
+    assert {"чашка_p00_s0", "猫_p00_s0"} <= {each.item_id for each in of_task(items, "subject")}
+    assert "猫_墨_p00_s0" in {each.item_id for each in of_task(items, "combined")}
+
+
+@pytest.mark.parametrize(("task", "needless"), [("style", "content"), ("subject", "style")])
+def test_a_task_alone_needs_no_other_images(tmp_path: Path, task: Task, needless: str) -> None:
+    root = uso_folder(tmp_path, prompts={"subject": ["a {subject}"], "style": ["a horse"]})
+    shutil.rmtree(root / needless)
+    assert {each.task for each in read_items(UsoBench(root=str(root), tasks=(task,)))} == {task}
+    with pytest.raises(SourceError, match=f"{needless}: no such folder"):
+        read_items(UsoBench(root=str(root)))
+
+
 @pytest.mark.parametrize(("spoil", "says"), [
     (lambda root: (root / "prompts.json").unlink(), "prompts.json: cannot be read"),
     (lambda root: (root / "prompts.json").write_text('{"subjct": []}'), "'subjct' is no task"),
@@ -61,8 +81,15 @@ def test_dreambench_as_published(tmp_path: Path) -> None:
     assert all(each.content and each.content.name == "01" and each.references == (each.content,) for each in items)
     compared = read_dreambench(root, repeats=Repeats(prompt=1), seed=0, photograph=0, compare_all=True)
     assert [picture.name for picture in compared[0].references] == ["00", "01", "03"]
-    with pytest.raises(SourceError, match="has 3 images, photograph is 3"):
-        read_dreambench(root, repeats=Repeats(), seed=0, photograph=3, compare_all=False)
+    with pytest.raises(SourceError, match=r"backpack: no photograph 02, which published .*: 0$"):
+        read_dreambench(root, repeats=Repeats(), seed=0, photograph="published", compare_all=False)
+    save_picture(root / "cat2" / "02.jpg", 9)
+    save_picture(root / "backpack" / "02.jpg", 9)
+    chosen = read_dreambench(root, repeats=Repeats(), seed=0, photograph="published", compare_all=False)
+    assert {(each.subject, each.content.name) for each in chosen if each.content} == {
+        ("backpack", "02"), ("cat2", "02")}
+    with pytest.raises(SourceError, match="has 4 images, photograph is 4"):
+        read_dreambench(root, repeats=Repeats(), seed=0, photograph=4, compare_all=False)
 
 
 def test_dreambench_elsewhere_says_where_to_get_it(tmp_path: Path) -> None:
@@ -100,9 +127,19 @@ def test_a_list_of_items(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text(
         "items:\n- {task: combined, content: cat.png, style: ink.png}\n"
         "- {task: style, style: ink.png, prompt: a lighthouse, subject: lighthouse, seed: 3, id: Light House}\n")
-    first, second = read_items(ListBench(file=str(tmp_path / "list.yaml")))[::-1]
-    assert (first.subject, first.prompt, first.references) == ("cat", "", (first.content,))
+    first, second = read_items(ListBench(file=str(tmp_path / "list.yaml"), seed=7))[::-1]
+    assert (first.subject, first.prompt, first.references, first.seed) == ("cat", "", (first.content,), 7)
     assert (second.item_id, second.subject, second.seed, second.content) == ("light-house", "lighthouse", 3, None)
+
+
+def test_pictures_of_a_list_that_share_a_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for seed, name in enumerate(["dog/00.png", "cat/00.png", "in/fox.png"]):
+        save_picture(tmp_path / name, seed)
+    entries = "".join(f"- {{task: subject, content: {name}}}\n" for name in ("dog/00.png", "cat/00.png", "in/fox.png"))
+    (tmp_path / "list.yaml").write_text("items:\n" + entries)
+    items = read_list(tmp_path / "list.yaml", seed=0)
+    assert [each.subject for each in items] == ["dog/00", "cat/00", "fox"]
+    assert [each.content.name for each in items if each.content] == ["dog/00", "cat/00", "fox"]
 
 
 @pytest.mark.parametrize(("entry", "says"), [
@@ -115,7 +152,7 @@ def test_a_wrong_entry_is_named_with_file_and_line(tmp_path: Path, entry: str, s
     save_picture(tmp_path / "cat.png", 1)
     (tmp_path / "list.yaml").write_text(f"items:\n- {entry}\n")
     with pytest.raises(ConfigError) as caught:
-        read_list(tmp_path / "list.yaml")
+        read_list(tmp_path / "list.yaml", seed=0)
     assert says in str(caught.value)
 
 
@@ -179,3 +216,4 @@ def test_a_fingerprint_sees_all_that_a_system_is_given() -> None:
 def test_slugs_are_safe_in_file_names() -> None:
     assert slug("A cat, sitting: 2/3") == "a-cat-sitting-2-3"
     assert slug("…") == "none" and len(slug("word " * 40)) <= 60
+    assert slug("Crème Brûlée") == "crème-brûlée" and len(slug("猫" * 40).encode()) <= 60

@@ -105,10 +105,31 @@ def test_a_changed_file_in_the_folder_is_read_again(tmp_path: Path) -> None:
     assert outcome.status == "failed" and not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"fingerprint": "x", "seconds": null}', '{"fing'])
+def test_an_image_whose_note_is_damaged_is_made_again(tmp_path: Path, note: str) -> None:
+    system = CopyContent(name="c")
+    make_images(system, ITEMS[:1], tmp_path, device="cpu")
+    (tmp_path / "c" / "combined" / "item-1.json").write_text(note)
+    assert count_missing(system, ITEMS[:1], tmp_path) == 1
+    assert statuses(system, ITEMS[:1], tmp_path) == ["made"] and count_missing(system, ITEMS[:1], tmp_path) == 0
+
+
 @pytest.mark.parametrize("pattern", ["{contnet}.png", "image.png", "{0}.png"])
 def test_a_pattern_that_names_no_item_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match=r"the fields are \{id\}, \{task\}"):
         parse(FolderSystem, {"name": "f", "kind": "folder", "root": ".", "pattern": pattern})
+
+
+@pytest.mark.parametrize("pattern", ["{content:02d}.png", "{seed:q}.png", "{seed.png"])
+def test_a_pattern_with_a_format_that_fits_no_value_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match="pattern: "):
+        parse(FolderSystem, {"name": "f", "kind": "folder", "root": ".", "pattern": pattern})
+
+
+def test_a_pattern_takes_names_as_they_are_and_pads_numbers() -> None:
+    system = FolderSystem(name="f", root="theirs", pattern="{subject}/{prompt_at:02d}_{seed:03d}.png")
+    named = replace(item(1), subject="backpack_dog", seed=7, prompt_at=3)
+    assert system.path_of(named) == Path("theirs/backpack_dog/03_007.png")
 
 
 def test_a_pattern_must_tell_items_apart() -> None:

@@ -25,7 +25,7 @@ class ClipMeasure:
     def __init__(self, config: ClipMetric, device: str) -> None:
         self.device, self.dtype, self.batch = torch.device(device), getattr(torch, config.dtype), config.batch
         self.network, self.preprocess, self.tokenize = load_clip(
-            resolve_model(config.model), device=device, dtype=config.dtype)
+            resolve_model(config.model), device=device, dtype=config.dtype, revision=config.revision)
         self.images = Features(self._embed, batch=config.batch)
 
     def __call__(self, samples: Sequence[Sample]) -> Mapping[str, Floats]:

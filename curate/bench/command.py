@@ -13,17 +13,18 @@ from curate.bench.config import BenchConfig, load_bench_config
 from curate.bench.grid import draw_grid
 from curate.bench.items import BenchItem
 from curate.bench.making import Outcome, count_missing, make_images
-from curate.bench.metrics import COMBINED
 from curate.bench.render import render_markdown
 from curate.bench.scoring import score_outcomes
 from curate.bench.sources import read_items
 from curate.bench.summary import Summary, summarise
-from curate.bench.systems import FolderSystem, clashing_items
+from curate.bench.systems import FolderSystem, PipelineSystem, clashing_items
 from curate.config import Lines
 from curate.errors import BudgetError, ConfigError
 from curate.files import write_atomic, write_json
 from curate.images import encode
+from curate.models import pinned
 from curate.progress import Progress
+from curate.versions import versions_in_use
 
 INTERRUPTED = 130
 
@@ -31,10 +32,12 @@ INTERRUPTED = 130
 def run_bench(path: Path, overrides: tuple[str, ...] = (), *, dry_run: bool = False) -> int:
     """Bench the systems of a config; the same command again makes only what is missing. 0 = done, 130 = stopped.
 
-    Raises ConfigError and SourceError before anything is made, ModelError where a model cannot be loaded, BudgetError
-    after the report where more images failed than the config allows.
+    Raises ConfigError and SourceError before anything is made, and ModelError where a metric's model cannot be loaded
+    or the commit of a hub id cannot be had; ModelError where a system's model cannot be loaded; BudgetError after the
+    report where more images failed than the config allows.
     """
     config, lines = load_bench_config(path, overrides)
+    config = pinned(config)
     items = read_items(config.bench)
     check_patterns(config, items, path, lines)
     out = Path(config.output)
@@ -43,6 +46,9 @@ def run_bench(path: Path, overrides: tuple[str, ...] = (), *, dry_run: bool = Fa
         say(f"{system.name}: {count_missing(system, items, out)} images to be made")
     if dry_run:
         return 0
+    if any(count_missing(system, items, out) for system in config.systems if isinstance(system, PipelineSystem)):
+        for metric in config.metrics:  # hours of drawing are lost on a model that is not there
+            metric.load("cpu")
     try:
         outcomes = make_all(config, items, out)
     except KeyboardInterrupt:
@@ -50,7 +56,8 @@ def run_bench(path: Path, overrides: tuple[str, ...] = (), *, dry_run: bool = Fa
         return INTERRUPTED
     measures = [metric.load(pick_device(config)) for metric in config.metrics]
     scores = score_outcomes(outcomes, measures, config.combined)
-    summary = {"bench": path.stem, "config": config.model_dump(mode="json"), **summarise_config(config, scores)}
+    summary = {"bench": path.stem, "config": config.model_dump(mode="json"), "versions": versions_in_use(),
+               **summarise_config(config, scores)}
     write_report(out, summary, scores, outcomes, rows=config.grid_rows)
     say(f"report: {out / 'bench.md'}, {out / 'bench.json'}, {out / 'grid.png'}")
     check_failures(scores, config, out)
@@ -69,8 +76,8 @@ def make_all(config: BenchConfig, items: Sequence[BenchItem], out: Path) -> dict
 
 def summarise_config(config: BenchConfig, scores: pd.DataFrame) -> Summary:
     """The summary that a config asks for."""
-    return summarise(scores, config.columns, baselines=config.compared, deciding=COMBINED if config.combined else None,
-                     quoted=config.bench.quoted, seed=config.bench.seed, resamples=config.resamples)
+    return summarise(scores, config.columns, baselines=config.compared, quoted=config.bench.quoted,
+                     seed=config.bench.seed, resamples=config.resamples)
 
 
 def write_report(out: Path, summary: Summary, scores: pd.DataFrame, outcomes: Mapping[str, Sequence[Outcome]], *,

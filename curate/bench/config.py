@@ -14,7 +14,8 @@ from curate.bench.sources import SourceConfig
 from curate.bench.systems import SystemConfig
 from curate.config import Lines, StrictModel, apply_overrides, load_yaml, parse
 
-COPIES = ("copy_content", "copy_style")
+KNOWN = ("copy_content", "copy_style", "truth")
+"""Kinds of systems that draw nothing themselves."""
 
 
 class BenchConfig(StrictModel):
@@ -31,7 +32,7 @@ class BenchConfig(StrictModel):
     """What is measured of each image."""
     combined: CombinedConfig | None = CombinedConfig()
     baselines: tuple[str, ...] | None = None
-    """Systems that all others are compared with item by item; None: those that copy an input."""
+    """Systems that all others are compared with item by item; None: those that copy an input, and the truth."""
     resamples: int = Field(default=RESAMPLES, ge=100)
     """Of the bootstrap behind the intervals."""
     grid_rows: int = Field(default=12, ge=1)
@@ -50,7 +51,7 @@ class BenchConfig(StrictModel):
         """Names of the baselines."""
         if self.baselines is not None:
             return self.baselines
-        return tuple(system.name for system in self.systems if system.kind in COPIES)
+        return tuple(system.name for system in self.systems if system.kind in KNOWN)
 
     @model_validator(mode="after")
     def _names_agree(self) -> BenchConfig:
@@ -63,8 +64,12 @@ class BenchConfig(StrictModel):
         if unknown:
             raise ValueError(f"baselines: no system is called {unknown[0]!r} (there are: {', '.join(names)})")
         for column in (self.combined.subject, self.combined.style) if self.combined else ():
-            if column not in self.columns:
+            given = self.columns.get(column) if column != COMBINED else None
+            if given is None:
                 raise ValueError(f"combined: no metric here gives {column!r}; add one, or set combined: null")
+            if given.better != "higher":
+                raise ValueError(f"combined: high {column!r} is not good; take columns where it is, such as "
+                                 f"{CombinedConfig().subject} and {CombinedConfig().style}")
         if self.bench.kind != "emoji" and any(metric.kind == "truth" for metric in self.metrics):
             raise ValueError("metrics: `truth` needs known answers, which only `bench: {kind: emoji}` has; take it out")
         return self

@@ -21,7 +21,8 @@ class CsdMeasure:
     """Callable on samples; holds the network."""
 
     def __init__(self, config: CsdMetric, device: str) -> None:
-        self.scorer = CsdScore(weights_path(config.model), device=device, dtype=config.dtype, batch=config.batch)
+        self.scorer = CsdScore(weights_path(config.model, config.revision), device=device, dtype=config.dtype,
+                               batch=config.batch)
         self.styles = Features(self._embed, batch=config.batch)
 
     def __call__(self, samples: Sequence[Sample]) -> Mapping[str, Floats]:

@@ -19,7 +19,7 @@ def open_tower(config: VisionMetric, device: str, *, family: Family) -> VisionTo
     """The scorers' network with a metric's preprocessing."""
     return VisionTower(resolve_model(config.model), family=family, device=device, dtype=config.dtype,
                        batch=config.batch, resize_px=config.resize_px, crop_px=config.crop_px,
-                       pickles=config.pickles)
+                       revision=config.revision, pickles=config.pickles)
 
 
 class DinoMeasure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -98,5 +99,12 @@ def unit_floats(image: Image.Image, size: tuple[int, int]) -> Floats:
 
 
 def slug(text: str, *, most: int = 60) -> str:
-    """Lower-case words joined by hyphens, safe in a file name: "A cat, sitting" -> "a-cat-sitting"."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:most].rstrip("-") or "none"
+    """Lower-case words joined by hyphens, safe in a file name: "A cat, sitting" -> "a-cat-sitting". Letters of any
+    script stay; ``most``: bytes of UTF-8."""
+    joined = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", text).lower()).strip("-")
+    return joined.encode()[:most].decode(errors="ignore").rstrip("-") or "none"
+
+
+def words_of(name: str) -> str:
+    """What a file's name says, for a prompt: "Red_Cup-2" -> "red cup 2"."""
+    return " ".join(re.split(r"[\s_.-]+", unicodedata.normalize("NFC", name).lower())).strip()

@@ -3,8 +3,8 @@
 **USO-Bench** (arXiv 2508.18966: 50 content images, 50 style images, 30 subject and 30 style prompts, 4 images a
 prompt, 1 for the combined task). Its file lists were never published, so this layout is OURS:
 
-    content/*.png|jpg|jpeg|webp    the file's stem names the subject
-    style/*.png|jpg|jpeg|webp      the file's stem names the style
+    content/*.png|jpg|jpeg|webp    the file's stem names the subject; not looked at for style items alone
+    style/*.png|jpg|jpeg|webp      the file's stem names the style; not looked at for subject items alone
     prompts.json                   {"subject": [...], "style": [...], "combined": [...]}
     subjects.json                  optional: {"stem": "words for the subject"}; without it the stem's own words
 
@@ -15,7 +15,10 @@ takes as "keep the layout".
 **DreamBench** as published, github.com/google/dreambooth@e9b8c01, folder ``dataset``: 30 folders of 4 to 6 photographs
 (``backpack/00.jpg``) and ``prompts_and_classes.txt`` with 30 lines ``subject_name,class`` and two lists of 25 prompts,
 for objects and for live subjects (the classes dog and cat). The rare token of DreamBooth is left out, as in UNO's own
-list of the bench (bytedance/UNO, datasets/dreambench_toy.json: "a backpack in the jungle").
+list of the bench (bytedance/UNO, datasets/dreambench_toy.json: "a backpack in the jungle"). Evaluations without
+finetuning give one photograph of a subject; ``CHOSEN_PHOTOGRAPHS`` are those that Kosmos-G chose
+(github.com/xichenpan/Kosmos-G, scripts/remove_dreambench_multiimg.sh; arXiv 2310.02992). UNO's list has the same one of
+the backpack, the only subject of it that its toy file shows.
 """
 
 from __future__ import annotations
@@ -25,14 +28,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from curate.bench.items import BenchItem, Picture, Task, slug
+from curate.bench.items import BenchItem, Picture, Task, slug, words_of
 from curate.errors import SourceError
 
 IMAGE_ENDINGS: Final = (".png", ".jpg", ".jpeg", ".webp")
 PROMPT_FILE: Final = "prompts_and_classes.txt"
 LIVE_CLASSES: Final = ("cat", "dog")
+CHOSEN_PHOTOGRAPHS: Final = {
+    "backpack": "02", "backpack_dog": "02", "bear_plushie": "03", "berry_bowl": "02", "can": "01", "candle": "02",
+    "cat": "04", "cat2": "02", "clock": "03", "colorful_sneaker": "01", "dog": "02", "dog2": "02", "dog3": "05",
+    "dog5": "00", "dog6": "02", "dog7": "01", "dog8": "04", "duck_toy": "01", "fancy_boot": "02",
+    "grey_sloth_plushie": "04", "monster_toy": "04", "pink_sunglasses": "04", "poop_emoji": "00", "rc_car": "03",
+    "red_cartoon": "00", "robot_toy": "00", "shiny_sneaker": "01", "teapot": "04", "vase": "02", "wolf_plushie": "04",
+}
+"""Subject -> name of its file without ending."""
+Photograph = int | Literal["published"]
 _PROMPT_LINE = re.compile(r"^'(?P<prompt>.*)'\.format\(unique_token, class_token\),?$")
 
 
@@ -46,7 +58,8 @@ class Repeats:
 
 def read_uso_bench(root: Path, *, repeats: Repeats, seed: int, tasks: Sequence[Task]) -> list[BenchItem]:
     """All items of a folder in our USO-Bench layout. SourceError says what is missing and where."""
-    contents, styles = list_pictures(root / "content"), list_pictures(root / "style")
+    contents = list_pictures(root / "content") if {"subject", "combined"} & set(tasks) else []
+    styles = list_pictures(root / "style") if {"style", "combined"} & set(tasks) else []
     prompts = _read_prompts(root / "prompts.json")
     words = _read_words(root / "subjects.json", contents)
     items: list[BenchItem] = []
@@ -65,8 +78,10 @@ def read_uso_bench(root: Path, *, repeats: Repeats, seed: int, tasks: Sequence[T
     return items
 
 
-def read_dreambench(root: Path, *, repeats: Repeats, seed: int, photograph: int, compare_all: bool) -> list[BenchItem]:
-    """All items of DreamBench: the ``photograph``-th image of a subject, in the order of names, is its content image.
+def read_dreambench(root: Path, *, repeats: Repeats, seed: int, photograph: Photograph, compare_all: bool,
+                    ) -> list[BenchItem]:
+    """All items of DreamBench. A subject's content image is its ``photograph``-th one in the order of names, or the one
+    of ``CHOSEN_PHOTOGRAPHS``.
 
     ``compare_all``: subject metrics are means over all photographs of the subject (DreamBooth's protocol, arXiv
     2208.12242, section 4.1), else they look at the content image alone.
@@ -78,14 +93,25 @@ def read_dreambench(root: Path, *, repeats: Repeats, seed: int, photograph: int,
     items: list[BenchItem] = []
     for subject, noun in classes.items():
         photographs = list_pictures(root / subject)
-        if photograph >= len(photographs):
-            raise SourceError(f"{root / subject}: has {len(photographs)} images, photograph is {photograph}; take less")
-        content = photographs[photograph]
+        content = _photograph(photographs, photograph, root / subject)
         templates = live if noun in LIVE_CLASSES else objects
         prompts = [re.sub(r"\s+", " ", text.format("", noun)) for text in templates]
         compared = tuple(photographs) if compare_all else (content,)
         items += _repeat("subject", prompts, repeats.prompt, seed, subject, content=content, references=compared)
     return items
+
+
+def _photograph(photographs: Sequence[Picture], which: Photograph, folder: Path) -> Picture:
+    if which == "published":
+        name = CHOSEN_PHOTOGRAPHS.get(folder.name)
+        for picture in photographs:
+            if picture.name == name:
+                return picture
+        raise SourceError(f"{folder}: " + (f"no photograph {name}, which published evaluations give" if name else
+                          "no subject of DreamBench, so no photograph is published") + "; set bench.photograph: 0")
+    if which >= len(photographs):
+        raise SourceError(f"{folder}: has {len(photographs)} images, photograph is {which}; take less")
+    return photographs[which]
 
 
 def parse_prompts(text: str, file: Path) -> tuple[dict[str, str], list[str], list[str]]:
@@ -148,7 +174,7 @@ def _read_prompts(file: Path) -> dict[str, list[str]]:
 
 def _read_words(file: Path, contents: Sequence[Picture]) -> Mapping[str, str]:
     given = _read_json(file) if file.is_file() else {}
-    return {picture.name: str(given.get(picture.name, slug(picture.name).replace("-", " "))) for picture in contents}
+    return {picture.name: str(given.get(picture.name, words_of(picture.name))) for picture in contents}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.bench.items import BenchItem, Picture, Task, slug
@@ -16,7 +17,9 @@ from curate.errors import ConfigError
 
 
 class ListedItem(StrictModel):
-    """One entry. ``subject`` defaults to the content's name, else the style's; ``id`` to its place in the list."""
+    """One entry. ``subject`` defaults to the content's name, else the style's, ``id`` to its place in the list,
+    ``seed`` to the bench's. A picture is called as its file without ending, with the folder where two would share it.
+    """
 
     task: Task
     content: str | None = None
@@ -24,7 +27,7 @@ class ListedItem(StrictModel):
     prompt: str = ""
     id: str | None = None
     subject: str | None = None
-    seed: int = 0
+    seed: int | None = None
 
 
 class ListFile(StrictModel):
@@ -33,15 +36,16 @@ class ListFile(StrictModel):
     items: tuple[ListedItem, ...]
 
 
-def read_list(file: Path) -> list[BenchItem]:
+def read_list(file: Path, *, seed: int) -> list[BenchItem]:
     """Items in order; ConfigError with file, key and line for an entry that its task cannot use."""
     values, lines = load_yaml(file)
     listed = parse(ListFile, values, file=file, lines=lines).items
+    names = _names([path for entry in listed for path in (entry.content, entry.style) if path])
     items = []
     for at, entry in enumerate(listed):
         for fault in _faults(entry, file.parent):
             raise ConfigError(fault, file=file, key=f"items.{at}", line=lines.get(("items", at)))
-        items.append(_item(entry, at, file.parent))
+        items.append(_item(entry, at, file.parent, names, seed))
     ids = [item.item_id for item in items]
     for at, item_id in enumerate(ids):
         if item_id in ids[:at]:
@@ -62,10 +66,18 @@ def _faults(entry: ListedItem, folder: Path) -> Iterator[str]:
             yield f"{role}: {folder / path} is not there"
 
 
-def _item(entry: ListedItem, at: int, folder: Path) -> BenchItem:
-    content, style = (Picture(Path(path).stem, folder / path) if path else None
+def _names(paths: Sequence[str]) -> dict[str, str]:
+    """Path -> what its picture is called."""
+    stems = Counter(Path(path).stem for path in set(paths))
+    return {path: Path(path).stem if stems[Path(path).stem] == 1 else Path(path).with_suffix("").as_posix()
+            for path in paths}
+
+
+def _item(entry: ListedItem, at: int, folder: Path, names: Mapping[str, str], seed: int) -> BenchItem:
+    content, style = (Picture(names[path], folder / path) if path else None
                       for path in (entry.content, entry.style))
     named = content or style
     return BenchItem(item_id=slug(entry.id or f"item {at:05d}"), task=entry.task, prompt=entry.prompt,
                      subject=entry.subject or (named.name if named else ""), content=content, style=style,
-                     seed=entry.seed, prompt_at=at, references=(content,) if content else ())
+                     seed=seed if entry.seed is None else entry.seed, prompt_at=at,
+                     references=(content,) if content else ())

@@ -69,10 +69,14 @@ def _find(system: AnySystem, item: BenchItem, out: Path) -> Outcome | None:
     image, note = _paths(system, item, out)
     if not image.is_file() or not note.is_file():
         return None
-    known: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-    if known["fingerprint"] != system.fingerprint(item):
+    try:
+        known: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        fingerprint, seconds = known["fingerprint"], float(known["seconds"])
+    except (ValueError, KeyError, TypeError):  # a damaged note: its image is made again
         return None
-    return Outcome(item, "made", Picture(item.item_id, image), seconds=known["seconds"])
+    if fingerprint != system.fingerprint(item):
+        return None
+    return Outcome(item, "made", Picture(item.item_id, image), seconds=seconds)
 
 
 def _make_missing(system: AnySystem, items: Sequence[BenchItem], out: Path, make: Make) -> Iterator[Outcome]:

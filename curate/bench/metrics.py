@@ -41,9 +41,11 @@ Measure = Callable[[Sequence[Sample]], Mapping[str, Floats]]
 
 
 class ModelMetric(StrictModel):
-    """Fields of metrics with a network. ``model``: ``zoo:NAME``, a path or a hub id; ``batch``: images a pass."""
+    """Fields of metrics with a network. ``model``: ``zoo:NAME``, a path or a hub id, which ``revision`` pins (the bench
+    replaces a branch or tag by the commit that it is); ``batch``: images a pass."""
 
     model: str
+    revision: str | None = None
     dtype: Dtype = "float32"
     batch: int = Field(default=16, ge=1)
 
@@ -53,6 +55,10 @@ class ClipMetric(ModelMetric):
 
     kind: Literal["clip"] = "clip"
     model: str = "zoo:clip"
+
+    @property
+    def hub_id(self) -> None:
+        """open_clip has tags of its own and takes no revision."""
 
     @property
     def columns(self) -> dict[str, Column]:

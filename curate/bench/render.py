@@ -13,10 +13,12 @@ ARROWS = {"higher": "↑", "lower": "↓", "context": ""}
 
 def render_markdown(summary: Summary) -> str:
     """The whole report."""
-    said = "Means over images with 95 % intervals (percentile bootstrap over subjects); ↑ higher, ↓ lower is better."
+    said = (f"Means over images with 95 % intervals ({summary['interval']['method']}); ↑ higher, ↓ lower is better. "
+            "(n) stands where a number is of fewer images than the system was asked for: numbers of other images are "
+            "compared under Differences, item by item, and not here.")
     parts = [[f"# Bench: {summary['bench']}", "", said],
-             *(_task_table(summary, task) for task in TASKS), _differences(summary), _missing(summary),
-             _metric_notes(summary), _quoted(summary)]
+             *(part for task in TASKS for part in (_task_table(summary, task), _differences(summary, task))),
+             _missing(summary), _metric_notes(summary), _quoted(summary)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -27,21 +29,36 @@ def _task_table(summary: Summary, task: str) -> list[str]:
     columns = [name for name in summary["metrics"] if any(name in row["figures"] for row in rows.values())]
     if not rows:
         return []
-    labels = [f"{summary['metrics'][name]['label']} {ARROWS[summary['metrics'][name]['better']]}".rstrip()
-              for name in columns]
     return [f"## Measured: {task}", "", *_table(
-        ["system", "images", *labels],
-        [[name, _count(row), *(_figure(row["figures"].get(column)) for column in columns)]
+        ["system", "images", *_labels(summary, columns)],
+        [[name, _count(row), *(_figure(row["figures"].get(column), of=_asked(row)) for column in columns)]
          for name, row in rows.items()])]
 
 
-def _differences(summary: Summary) -> list[str]:
-    found: Sequence[Mapping[str, Any]] = summary["differences"]
+def _labels(summary: Summary, columns: Sequence[str]) -> list[str]:
+    metrics = [summary["metrics"][name] for name in columns]
+    return [f"{metric['label']} {ARROWS[metric['better']]}".rstrip() for metric in metrics]
+
+
+def _differences(summary: Summary, task: str) -> list[str]:
+    """A row for each system and baseline; better and worse only where the interval leaves zero out."""
+    found = {(each["system"], each["baseline"], each["column"]): each for each in summary["differences"]
+             if each["task"] == task}
     if not found:
         return []
-    rows = [[each["system"], each["baseline"], _figure(each), each["verdict"]] for each in found]
-    return [f"## Differences in {found[0]['column']}, item by item", "",
-            *_table(["system", "minus", "difference", "verdict"], rows)]
+    columns = [name for name in summary["metrics"] if any(name == column for _, _, column in found)]
+    pairs = list(dict.fromkeys((system, baseline) for system, baseline, _ in found))
+    rows = [[system, baseline, *(_difference(found.get((system, baseline, column)), summary["measured"][system][task])
+                                 for column in columns)] for system, baseline in pairs]
+    said = "System minus baseline over the items that both made, each interval by itself."
+    return [f"## Differences: {task}", "", said, "", *_table(["system", "minus", *_labels(summary, columns)], rows)]
+
+
+def _difference(found: Mapping[str, Any] | None, row: Mapping[str, Any]) -> str:
+    if found is None:
+        return ""
+    verdict = "" if found["verdict"] == "undecided" else f" {found['verdict']}"
+    return _figure(found, of=_asked(row), sign="+") + verdict
 
 
 def _missing(summary: Summary) -> list[str]:
@@ -77,17 +94,24 @@ def _cell(numbers: Sequence[Mapping[str, Any]], system: str, metric: str) -> str
     return f"{found[0]:.3f}" if found else ""
 
 
+def _asked(row: Mapping[str, Any]) -> int:
+    """All items of the task, those that the system does not do among them."""
+    return int(row["made"] + row["failed"] + row["skipped"])
+
+
 def _count(row: Mapping[str, Any]) -> str:
-    """``120``, or ``118 of 120`` with the failed ones counted."""
-    made, failed = row["made"], row["failed"]
-    return f"{made} of {made + failed}, {failed} failed" if failed else str(made)
+    """``120``, or ``118 of 120`` with the failed and skipped ones counted."""
+    missing = "".join(f", {row[status]} {status}" for status in ("failed", "skipped") if row[status])
+    return f"{row['made']} of {_asked(row)}{missing}" if missing else str(row["made"])
 
 
-def _figure(figure: Mapping[str, Any] | None) -> str:
+def _figure(figure: Mapping[str, Any] | None, *, of: int, sign: str = "") -> str:
+    """``0.498 [0.460, 0.531]``, and how many images it is of where these are not all ``of`` them."""
     if figure is None:
         return ""
-    bounds = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
-    return f"{figure['value']:.3f}{bounds}"
+    bounds = "" if figure["low"] is None else f" [{figure['low']:{sign}.3f}, {figure['high']:{sign}.3f}]"
+    few = "" if figure["images"] == of else f" ({figure['images']})"
+    return f"{figure['value']:{sign}.3f}{bounds}{few}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

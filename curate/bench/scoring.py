@@ -14,7 +14,7 @@ from curate.bench.metrics import COMBINED, CombinedConfig, Measure, Sample
 
 def score_outcomes(outcomes: Mapping[str, Sequence[Outcome]], measures: Sequence[Measure],
                    combined: CombinedConfig | None) -> pd.DataFrame:
-    """A row for every system and item: system, id, task, subject, status, reason, seconds, and a column a number
+    """A row for every system and item: system, id, task, subject, style, status, reason, seconds, and a column a number
     (float32, NaN where a metric does not apply or there is no image)."""
     return pd.concat([_system_frame(system, of, measures, combined) for system, of in outcomes.items()],
                      ignore_index=True)
@@ -32,6 +32,7 @@ def _system_frame(system: str, outcomes: Sequence[Outcome], measures: Sequence[M
         "id": [outcome.item.item_id for outcome in outcomes],
         "task": [outcome.item.task for outcome in outcomes],
         "subject": [outcome.item.subject for outcome in outcomes],
+        "style": [outcome.item.style.name if outcome.item.style else "" for outcome in outcomes],
         "status": [outcome.status for outcome in outcomes],
         "reason": [outcome.reason for outcome in outcomes],
         "seconds": [np.nan if outcome.seconds is None else outcome.seconds for outcome in outcomes],

@@ -69,15 +69,15 @@ class UsoBench(BenchSource):
 class DreamBench(BenchSource):
     """The folder ``dataset`` of github.com/google/dreambooth.
 
-    ``photograph``: which image of a subject is given, counted in the order of names from 0. ``compare_with``: subject
-    metrics against the given image or all images of the subject (DreamBooth). Published evaluations, UNO's too, give an
-    image chosen by subject, so quoted numbers are of other inputs.
+    ``photograph``: which image of a subject is given: ``published``, the one that Kosmos-G chose for its evaluation and
+    others after it (``layouts.CHOSEN_PHOTOGRAPHS``), or a number, counted in the order of names from 0.
+    ``compare_with``: subject metrics against the given image or all images of the subject (DreamBooth).
     """
 
     kind: Literal["dreambench"] = "dreambench"
     root: str
     images_per_prompt: int = Field(default=4, ge=1)
-    photograph: int = Field(default=0, ge=0)
+    photograph: Annotated[int, Field(ge=0)] | Literal["published"] = "published"
     compare_with: Literal["given", "all"] = "given"
     tasks: tuple[Task, ...] = ("subject",)
 
@@ -94,7 +94,7 @@ class DreamBench(BenchSource):
 
 
 class ListBench(BenchSource):
-    """Items listed in a YAML file (see ``listed``)."""
+    """Items listed in a YAML file (see ``listed``); ``seed`` is of the items that have none of their own."""
 
     kind: Literal["list"] = "list"
     file: str
@@ -103,7 +103,7 @@ class ListBench(BenchSource):
         """The items of the list."""
         from curate.bench.listed import read_list
 
-        return read_list(Path(self.file))
+        return read_list(Path(self.file), seed=self.seed)
 
 
 SourceConfig = Annotated[EmojiBench | UsoBench | DreamBench | ListBench, Field(discriminator="kind")]

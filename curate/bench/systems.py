@@ -97,8 +97,9 @@ class TruthSystem(System):
 class FolderSystem(System):
     """Images that another system made elsewhere.
 
-    ``pattern`` names an item's file below ``root``: fields {id}, {task}, {subject}, {content}, {style} (names without
-    endings), {prompt} (its words joined by hyphens, 60 letters), {prompt_at} (its number, from 0) and {seed}.
+    ``pattern`` names an item's file below ``root``: fields {id} (as in the output folder), {task}, {subject},
+    {content}, {style} (the bench's own names, files without endings), {prompt} (its words joined by hyphens, 60 bytes),
+    {prompt_at} (its number, from 0) and {seed}; numbers take a format, as in {seed:03d}.
     """
 
     kind: Literal["folder"] = "folder"
@@ -113,6 +114,11 @@ class FolderSystem(System):
         if unknown or not named:
             raise ValueError(f"{'{' + unknown[0] + '}' if unknown else pattern!r} names no item; the fields are "
                              + ", ".join("{" + name + "}" for name in PATTERN_FIELDS))
+        try:
+            pattern.format(**dict.fromkeys(PATTERN_FIELDS, "") | {"prompt_at": 0, "seed": 0})
+        except ValueError as error:
+            raise ValueError(f"{pattern!r}: {error}; only numbers, {{prompt_at}} and {{seed}}, take a number's format, "
+                             "as in {seed:03d}") from None
         return pattern
 
     def path_of(self, item: BenchItem) -> Path:
@@ -193,7 +199,7 @@ def _open(picture: Picture | None) -> Image | Failure:
         return Failure(f"{picture.name}: {error}")
 
 
-def _pattern_values(item: BenchItem) -> dict[str, str]:
+def _pattern_values(item: BenchItem) -> dict[str, str | int]:
     content, style = (picture.name if picture else "none" for picture in (item.content, item.style))
-    return {"id": item.item_id, "task": item.task, "subject": slug(item.subject), "seed": str(item.seed),
-            "content": content, "style": style, "prompt": slug(item.prompt), "prompt_at": str(item.prompt_at)}
+    return {"id": item.item_id, "task": item.task, "subject": item.subject, "seed": item.seed, "content": content,
+            "style": style, "prompt": slug(item.prompt), "prompt_at": item.prompt_at}

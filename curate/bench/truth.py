@@ -30,7 +30,8 @@ class TruthMeasure:
 
     def __init__(self, config: TruthMetric, device: str) -> None:
         try:
-            self.network = Evaluator.from_pretrained(resolve_model(config.model), dtype=torch.float32)
+            self.network = Evaluator.from_pretrained(resolve_model(config.model), revision=config.revision,
+                                                     dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise ModelError(f"{config.model}: not the zoo's evaluator: {error}") from error
         self.network.eval().requires_grad_(False).to(device)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, TypeVar
 
-from curate import __version__, seeds
+from curate import seeds
 from curate.config import StageConfig
 from curate.engine import provenance_of
 from curate.errors import ConfigError
@@ -20,9 +18,9 @@ from curate.run.config import RunConfig
 from curate.sources import ScanReport
 from curate.store import RunStore
 from curate.unit_columns import UnitColumns
+from curate.versions import versions_in_use
 
 Stage = TypeVar("Stage")
-LIBRARIES = ("torch", "diffusers", "transformers", "open-clip-torch", "pillow", "numpy", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +124,7 @@ def run_info(config: RunConfig) -> dict[str, Any]:
         "experts": {verb: provenance_of(expert) for verb, expert in config.experts.items()},
         **({"captioner": provenance_of(config.captioner)} if config.captioner else {}),
         "scorers": {name: scorer.identity() for name, scorer in config.scorers.items()},
-        "versions": {"triplet-curate": __version__, "python": platform.python_version(),
-                     **{name: version(name) for name in LIBRARIES}},
+        "versions": versions_in_use(),
     }
 
 

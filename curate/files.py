@@ -150,14 +150,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     # the token keeps apart two machines on a shared disk whose writers have one process id, as in containers
     tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp, "wb") as f:
-            yield f
-            f.flush()
-            os.fsync(f.fileno())
-        tmp.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+        with explaining_writes(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(tmp, "wb") as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())
+            tmp.replace(path)
     finally:
         with contextlib.suppress(OSError):
             tmp.unlink(missing_ok=True)
@@ -181,6 +180,19 @@ def _not_sent(path: Path, error: Exception) -> StoreError:
     """Each store's client has errors of its own, many of them no OSError."""
     return StoreError(f"{path}: cannot be written: {type(error).__name__}: {error}; look at the address, the rights "
                       "and the network, then run the same command again")
+
+
+@contextlib.contextmanager
+def explaining_writes(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Turn an OSError of what is written inside into a StoreError that names the path and what to do; and likewise
+    ``others``, the errors by which a library tells of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {write_advice(error)}") from error
+    except others as error:
+        raise StoreError(f"{path}: cannot be written: {error}; is the disk full? Free some space, then run the same "
+                         "command again: it goes on where it stopped") from error
 
 
 def write_advice(error: OSError) -> str:

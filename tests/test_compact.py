@@ -11,13 +11,14 @@ import torch
 from diffusers import DiffusionPipeline, UNet2DModel
 from PIL import Image
 
+from curate.images import from_unit_range
 from curate.parametric import PRESETS, apply_style, plain
 from curate.zoo import restyle_reader
 from curate.zoo.restyle import Restyler, build, losses_of
 from curate.zoo.restyle_data import RestyleStream, collate, to_float
 from pipelines.compact.layout import IDENTITY, Similarity, draw_similarity, paper_of, transform
 from pipelines.compact.network import StyleEncoder, Window, build_unet
-from pipelines.compact.pipeline import RestylePipeline, from_pil, to_pil
+from pipelines.compact.pipeline import RestylePipeline, from_pil
 from pipelines.training import Plan
 from tests.toy_emoji import toy_emoji
 
@@ -61,7 +62,7 @@ def test_transparent_pictures_lie_over_white() -> None:
 
 
 def test_pictures_survive_the_way_in_and_out() -> None:
-    assert same(to_pil(from_pil([picture()]))[0], picture())
+    assert same(from_unit_range(from_pil([picture()]).numpy())[0], picture())
 
 
 def test_the_output_depends_on_the_reference_and_on_the_task(pipeline: RestylePipeline) -> None:

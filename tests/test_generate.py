@@ -14,6 +14,7 @@ import torch
 import yaml
 from diffusers import AutoencoderKL
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from curate.cli import app
@@ -224,6 +225,26 @@ def test_sizes_that_cannot_be_drawn_are_refused(parts: Parts, tmp_path: Path, si
     assert message in refusal(parts.place("base"), tmp_path / "out", "--size", size)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--size", "64X64"], "WIDTHxHEIGHT"), (["--seed", str(2**64)], "a seed has 64 bits"),
+     (["--out", "file"], "file is a file; choose another --out"), (["--out", "file/deep"], "file is a file"),
+     (["--out", "s3://bucket/pictures"], "not to a bucket")],
+)
+def test_what_is_wrong_whatever_the_model_is_said_before_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    """There is no model."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    assert message in refusal("nowhere/at/all", tmp_path / "out", *options)
+
+
+def test_a_seed_that_is_given_twice_is_drawn_once(parts: Parts, tmp_path: Path) -> None:
+    done = generate(parts.place("base"), tmp_path / "out", "--seed", "3", "--seed", "3", "--steps", "1")
+    assert done.output.split() == [str(tmp_path / "out" / "seed-3.png")]
+
+
 def test_guidance_reaches_the_model(parts: Parts, tmp_path: Path) -> None:
     low, high = (drawn(parts.place("base"), tmp_path, "--guidance", guidance) for guidance in ("1.0", "8.0"))
     assert not np.array_equal(low, high)
@@ -289,6 +310,34 @@ def test_experts_that_cannot_draw_here_are_refused(
     file.write_text("model: here\nstep: 3\n")
     assert refusal(str(file), tmp_path / "out").startswith(f"{file}:2: step: unknown key; did you mean 'steps'?")
     assert "no.yaml: cannot be read: No such file" in refusal(str(tmp_path / "no.yaml"), tmp_path / "out")
+
+
+def test_a_place_that_is_no_pipelines_says_what_lies_there(parts: Parts, tmp_path: Path) -> None:
+    shutil.copytree(parts.place("base"), tmp_path / "full" / "model")
+    shutil.copytree(parts.place("released"), tmp_path / "lora" / "uso")
+    (tmp_path / "empty").mkdir()
+    places = ("full", "lora", "lora/uso", "empty", "no")
+    said = {name: refusal(str(tmp_path / name), tmp_path / "out") for name in places}
+    assert said["full"].endswith(f"did you mean {tmp_path / 'full' / 'model'}?")
+    assert f"{tmp_path / 'lora' / 'uso'} has the files of USO's released format" in said["lora"]
+    assert said["lora"].split("; ")[1] == said["lora/uso"].split("; ")[1]
+    assert said["empty"].endswith("no pipeline in this folder (no model_index.json)")
+    assert said["no"].endswith("there is no such folder, and it is no hub id (owner/name)")
+
+
+def test_what_is_no_number_is_no_picture(parts: Parts, tmp_path: Path) -> None:
+    pipeline = tiny_uso()
+    pipeline.transformer.proj_out.bias.data.fill_(torch.nan)
+    pipeline.save_pretrained(tmp_path / "broken")
+    said = refusal(str(tmp_path / "broken"), tmp_path / "out")
+    assert said.endswith("cannot draw this: images [0] of 1 have pixels that are not numbers")
+    shutil.copytree(parts.place("released"), tmp_path / "released")
+    file = tmp_path / "released" / "dit_lora.safetensors"
+    lora = load_file(file)
+    name = sorted(lora)[0]
+    save_file({**lora, name: torch.full_like(lora[name], torch.nan)}, file)
+    said = refusal(parts.place("base"), tmp_path / "out", "--uso", str(tmp_path / "released"))
+    assert said == f"{file}: {name} holds what is no number, in 1 of {len(lora)} tensors"
 
 
 def test_what_the_pipeline_refuses_while_it_draws_is_one_line(tmp_path: Path) -> None:

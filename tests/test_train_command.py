@@ -8,11 +8,13 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from curate.config import load_yaml, parse
+from curate.errors import ModelError
 from curate.train.config import TrainConfig
 from curate.train.loading import load_uso
 from pipelines.training import MetricsLog
@@ -64,10 +66,11 @@ def test_a_model_that_a_crash_kept_from_being_written_is_written_by_the_next_cal
     assert run(path)[0] == 0
     weights = tmp_path / "c" / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
     before = weights.read_bytes()
-    weights.unlink()
-    (tmp_path / "c" / "written.json").write_text('{"step": 2}')
-    assert run(path)[0] == 0
-    assert weights.read_bytes() == before
+    for marked in ('{"step": 2}', '{"st'):
+        weights.unlink(missing_ok=True)
+        (tmp_path / "c" / "written.json").write_text(marked)
+        assert run(path)[0] == 0
+        assert weights.read_bytes() == before
 
 
 def test_lora_on_a_base_whose_projector_was_never_released_is_refused_at_once(parts: Path, tmp_path: Path) -> None:
@@ -182,7 +185,10 @@ def test_a_base_of_flux_and_siglip_is_put_together_with_a_new_projector(parts: P
         ({"stage": "alignment"}, "stage"),
         ({"step": 4}, "did you mean 'steps'"),
         ({"base": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"base": "shards"}, "there is no pipeline in this folder"),
+        ({"samples": {"split": "val"}}, "set their `split: train`"),
         ({"device": "cuda"}, "torch sees no GPU"),
+        ({"cache": "s3://bucket/cache"}, "not to a bucket"),
     ],
 )
 def test_wrong_configs_are_refused(
@@ -191,8 +197,42 @@ def test_wrong_configs_are_refused(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no waiting for a hub
     if changes.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
+    monkeypatch.chdir(parts)
     code, said = run(write(parts, tmp_path / "w", **changes))
     assert code != 0 and message in said
+
+
+def test_a_bucket_is_no_place_for_a_training(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = run(write(parts, tmp_path / "w"), "--set", "out=s3://bucket/run")
+    assert code != 0 and "out: a training writes to a disk, not to a bucket" in said.replace("Value error, ", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.yaml"]
+
+
+def test_a_training_that_ended_before_says_so(parts: Path, tmp_path: Path) -> None:
+    path = write(parts, tmp_path / "e", samples={"count": 0})
+    assert "step 4 of 4, loss " in run(path)[1]
+    code, said = run(path)
+    assert code == 0 and "step 4 of 4, ended before" in said and "nan" not in said
+
+
+def test_a_model_is_refused_until_it_is_whole(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full, or the process killed, between the parts of a model that is written over an older one."""
+    path, model = write(parts, tmp_path / "m", save_every=2), tmp_path / "m" / "model"
+
+    def full(*_: object, **__: object) -> None:
+        if (model / "transformer").is_dir():
+            raise SafetensorError("No space left on device")
+        save(*_, **__)  # type: ignore[arg-type]
+
+    save = FluxTransformer2DModel.save_pretrained
+    monkeypatch.setattr(FluxTransformer2DModel, "save_pretrained", full)
+    code, said = run(path)
+    assert code != 0 and f"{model}: cannot be written: No space left on device; is the disk full?" in said
+    with pytest.raises(ModelError, match="there is no pipeline in this folder"):
+        load_uso(str(model))
+    monkeypatch.setattr(FluxTransformer2DModel, "save_pretrained", save)
+    assert run(path)[0] == 0 and load_uso(str(model))
 
 
 @pytest.mark.parametrize("name", ["uso_flux_stage1", "uso_flux_stage2"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from safetensors.torch import load_file
 from curate.config import load_yaml, parse
 from curate.errors import ConfigError
 from curate.train.config import TrainConfig
+from curate.train.distributed import STOP
 from curate.train.loading import load_uso
 from curate.train.training import Session, train
 from pipelines.training import Group, MetricsLog
+from pipelines.training.checkpoint import step_of
 from tests.train_parts import make_parts, run, write
 
 COMMON = {"batch": 4, "steps": 4, "accumulate": 2, 
@@ -125,6 +130,24 @@ def test_two_workers_of_ray_make_the_curve_of_one(
     assert any((tmp_path / "cache").rglob("*.safetensors"))
     assert curve(tmp_path / "two") == pytest.approx(curve(alone), rel=1e-4)
     assert_same_model(alone, tmp_path / "two")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_workers_of_ray_after_their_step(parts: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C reaches all processes of a terminal, SIGTERM the command alone."""
+    out = tmp_path / "stopped"
+    path = write(parts, out, workers=2, batch=4, steps=10_000, save_every=10_000, samples={"count": 0})
+    command = [sys.executable, "-m", "curate.cli", "train", str(path)]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as training:
+        while training.poll() is None and not MetricsLog(out / "metrics.jsonl").read():
+            time.sleep(0.1)
+        os.killpg(training.pid, number) if number == signal.SIGINT else training.terminate()
+        said = training.communicate()[1]
+    assert training.returncode == 130 and "stopping after this step" in said, said
+    last = MetricsLog(out / "metrics.jsonl").read()[-1]["step"]
+    assert 0 < step_of(out / "checkpoint.pt") == last < 10_000 and not (out / STOP).exists()
 
 
 def test_one_worker_needs_no_ray(parts: Path, tmp_path: Path) -> None:

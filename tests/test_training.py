@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +16,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from curate.errors import StoreError
+from curate.stop import StopFlag
 from pipelines.training import (
     Ema,
     FitResult,
     Hooks,
     MetricsLog,
     Plan,
-    StopRequest,
     TrainState,
     fit,
     load_checkpoint,
@@ -28,6 +31,7 @@ from pipelines.training import (
     prefetch,
     save_checkpoint,
 )
+from pipelines.training.checkpoint import step_of
 
 PLAN = Plan(steps=12, peak_lr=0.05, warmup=3, cooldown=0.25, log_every=4, save_every=5, bf16=False)
 
@@ -100,6 +104,15 @@ def test_a_stopped_and_resumed_training_equals_an_unbroken_one(tmp_path: Path) -
     assert second.finished
     assert resumed.step == 12
     assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def test_a_line_of_the_log_that_a_full_disk_cut_is_left_out(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "m.jsonl")
+    log.write(step=1, loss=0.5)
+    with log.path.open("a") as file:
+        file.write('{"step": 2, "lo{"step": 2, "loss": 0.4}\n')
+    log.write(step=3, loss=0.3)
+    assert [line["step"] for line in log.read()] == [1, 3]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(tmp_path: Path) -> None:
@@ -182,20 +195,50 @@ def test_a_gradient_of_several_batches_that_is_not_finite_names_the_samples_of_a
     torch.testing.assert_close(kept["last"]["values"], batch_at(8))
 
 
-def test_a_crash_while_saving_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("full", [OSError(errno.ENOSPC, "No space left on device"),
+                                  RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0")])
+def test_a_crash_while_saving_leaves_the_former_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
     state = fresh()
     save_checkpoint(state, tmp_path / "c.pt")
 
     def torn(value: object, file: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
-        raise OSError("disk full")
+        raise full
 
     monkeypatch.setattr(torch, "save", torn)
     state.step = 7
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreError, match=r"c\.pt: cannot be written: .*[Ff]ree some space"):
         save_checkpoint(state, tmp_path / "c.pt")
+    assert [file.name for file in tmp_path.iterdir()] == ["c.pt"], "the half file fills the disk for good"
     assert load_checkpoint(state, tmp_path / "c.pt")
     assert state.step == 0
+
+
+def test_what_a_killed_process_left_unfinished_is_cleared_away(tmp_path: Path) -> None:
+    for name in (".c.pt.0a1b.77.tmp", ".c-best.pt.0a1b.77.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".other.pt.0a1b.77.tmp").write_bytes(b"another's")
+    train(fresh(), tmp_path)
+    assert sorted(file.name for file in tmp_path.glob(".*")) == [".other.pt.0a1b.77.tmp"]
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"", lambda _: b"no checkpoint", lambda data: data[: len(data) // 2]])
+def test_a_damaged_checkpoint_says_how_to_go_on(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(fresh(), path)
+    path.write_bytes(spoil(path.read_bytes()))
+    for read in (lambda: load_checkpoint(fresh(), path), lambda: step_of(path)):
+        with pytest.raises(StoreError, match=r"c\.pt: damaged .*`ln -f c-best\.pt c\.pt`.* or remove it"):
+            read()
+
+
+def test_the_step_of_a_checkpoint_is_read_without_its_tensors(tmp_path: Path) -> None:
+    state = fresh()
+    state.step = 7
+    save_checkpoint(state, tmp_path / "c.pt")
+    assert step_of(tmp_path / "c.pt") == 7 and step_of(tmp_path / "none.pt") == 0
 
 
 def test_no_checkpoint_means_a_fresh_start_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
@@ -246,11 +289,13 @@ def test_prefetch_ends_its_thread_when_the_consumer_leaves() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
-def test_a_stop_request_gives_the_handlers_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with StopRequest() as stop:
+def test_a_second_signal_stops_now_and_the_handlers_come_back() -> None:
+    before, stop = signal.getsignal(signal.SIGTERM), StopFlag()
+    with pytest.raises(KeyboardInterrupt), stop.on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -10,7 +10,7 @@ from curate.engine.reading import ReadInputs
 from curate.engine.reports import BlockReport, EngineReport, StageTotal
 from curate.engine.scoring import ScoreStep
 from curate.engine.steps import Step
-from curate.engine.stop import StopFlag
+from curate.stop import StopFlag
 
 __all__ = ["BlockReport", "CaptionStep", "CaptionerConfig", "EngineConfig", "EngineReport", "ExpertStep", "ReadInputs",
            "ScoreStep", "StageTotal", "Step", "StopFlag", "execute", "provenance_of"]

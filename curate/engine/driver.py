@@ -23,8 +23,8 @@ from curate.engine.pools import Demand
 from curate.engine.reports import BlockReport, EngineReport
 from curate.engine.scoring import ScoreStep
 from curate.engine.steps import Step, step_resources
-from curate.engine.stop import StopFlag
 from curate.errors import EngineError
+from curate.stop import StopFlag
 from curate.store import RunStore
 from curate.store.folding import FOLD
 

@@ -12,9 +12,9 @@ from curate.engine.advance import Line
 from curate.engine.config import EngineConfig
 from curate.engine.jobs import Job
 from curate.engine.steps import live_units
-from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.records import Failure, Unit, Work
+from curate.stop import StopFlag
 
 
 class WorkerDiedError(Exception):

@@ -16,8 +16,8 @@ from curate.engine.isolation import Deaths, Hand
 from curate.engine.jobs import Job
 from curate.engine.opened import Opened
 from curate.engine.reports import BlockReport, EngineReport
-from curate.engine.stop import StopFlag
 from curate.errors import EngineError
+from curate.stop import StopFlag
 from curate.store import RunStore
 
 

@@ -36,9 +36,9 @@ from curate.engine.ray_worker import (
 )
 from curate.engine.reports import BlockReport, EngineReport
 from curate.engine.steps import Step
-from curate.engine.stop import StopFlag
 from curate.errors import EngineError
 from curate.records import Work
+from curate.stop import StopFlag
 
 WAVE = 10_000
 """Blocks that one Ray dataset holds (8 KB each, in the driver); a longer plan goes in waves, each with new workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 from curate.config import apply_overrides, load_yaml, parse
@@ -13,9 +14,12 @@ from curate.train.config import TrainConfig
 from curate.train.training import train
 from curate.train.validating import watches_too_little
 
+INTERRUPTED = 130
+
 
 def train_config(path: Path, overrides: Sequence[str], *, resume: bool = False) -> int:
-    """Exit code 0 when the training has ended, 130 when a signal stopped it: the same command goes on.
+    """Exit code 0 when the training has ended, 130 when a signal stopped it, after its step or by a second one at once:
+    the same command goes on.
 
     With `resume` there must be a checkpoint to go on from, else ConfigError; without, one that is there is used too.
     """
@@ -27,6 +31,11 @@ def train_config(path: Path, overrides: Sequence[str], *, resume: bool = False) 
         )
     if told := watches_too_little(config):
         print(f"note: {told}", file=sys.stderr, flush=True)
-    result = train(config)
-    print(f"step {result.step} of {config.steps}, loss {result.loss:.4f}, {result.seconds:.0f} s; {config.out}")
-    return 0 if result.finished else 130
+    try:
+        result = train(config)
+    except KeyboardInterrupt:
+        print("stopped at once; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    loss = "ended before" if isnan(result.loss) else f"loss {result.loss:.4f}"
+    print(f"step {result.step} of {config.steps}, {loss}, {result.seconds:.0f} s; {config.out}")
+    return 0 if result.finished else INTERRUPTED

@@ -124,6 +124,13 @@ class TrainConfig(StrictModel):
     ray_address: str | None = None
     """A running cluster, "auto" to find one; None starts Ray here."""
 
+    @field_validator("out", "cache")
+    @classmethod
+    def _on_a_disk(cls, place: str | None) -> str | None:
+        if place is not None and "://" in place:
+            raise ValueError("a training writes to a disk, not to a bucket: give a path, which all workers share")
+        return place
+
     @field_validator("base")
     @classmethod
     def _base_is_untrained(cls, base: str | DiffusersExpert) -> str | DiffusersExpert:

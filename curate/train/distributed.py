@@ -4,41 +4,75 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from math import nan
 from pathlib import Path
 from typing import Any
 
 from curate.engine.config import EngineConfig
 from curate.engine.ray_session import RaySession, quietly
 from curate.errors import CurateError, EngineError
+from curate.files import write_atomic
 from curate.progress import Progress
+from curate.stop import StopFlag
+from curate.train.begun import CHECKPOINT
 from curate.train.config import TrainConfig
 from curate.train.loading import device_of
 from curate.train.validating import HACKED, WARNED
 from pipelines.training import FitResult, MetricsLog
+from pipelines.training.checkpoint import step_of
 
-POLL_S = 2.0
+STOP = ".stop"
+"""In `out`, while the workers are asked to stop."""
+POLL_S, ASK_S = 2.0, 0.2
 PATIENCE_S = 2 * 60 * 60
 """How long workers wait for each other: the slowest thing between two meetings is a validation."""
 
 
 def train_together(config: TrainConfig) -> FitResult:
-    """As `curate.train.training.train`, by `config.workers` workers. Ctrl-C ends them; the last checkpoint stays.
+    """As `curate.train.training.train`, by `config.workers` workers.
 
-    Raises what a worker raised, and EngineError where Ray does not start or a worker is lost.
+    SIGINT or SIGTERM here ends them after their step, with a checkpoint: they look for a file, for signals reach them
+    on no other machine. A second one raises KeyboardInterrupt. Raises what a worker raised, and EngineError where Ray
+    does not start or a worker is lost.
     """
     device = device_of(config)
     out = Path(config.out).absolute()
     gpus = config.workers if device.type == "cuda" else 0
     session = RaySession(EngineConfig(kind="ray", address=config.ray_address, cpus=config.workers), gpus=gpus)
+    cache = None if config.cache is None else str(Path(config.cache).absolute())
+    placed = config.model_copy(update={"out": str(out), "cache": cache})
     try:
-        with quietly(), followed(out, config.steps):
-            cache = None if config.cache is None else str(Path(config.cache).absolute())
-            return _fit(config.model_copy(update={"out": str(out), "cache": cache}), use_gpu=gpus > 0)
+        with quietly(), followed(out, config.steps) as progress:
+            return _until_stopped(lambda: _fit(placed, use_gpu=gpus > 0), out / STOP, progress)
     finally:
         session.close()
+
+
+def _until_stopped(fit: Callable[[], FitResult], file: Path, progress: Progress) -> FitResult:
+    """What `fit` gives; a signal puts `file` there. It runs in a thread: in the main one Ray Train has a handler of its
+    own, which aborts the workers in the middle of a step."""
+    stop, told, outcome = StopFlag(), False, Future[FitResult]()
+
+    def work() -> None:
+        try:
+            outcome.set_result(fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    file.unlink(missing_ok=True)
+    try:
+        with stop.on_signals():
+            threading.Thread(target=work, daemon=True, name="ray-train").start()
+            while not wait([outcome], timeout=ASK_S).done:
+                if stop.requested and not told:
+                    told = True
+                    write_atomic(file, b"")
+                    progress.note("stopping after this step; once more to stop now")
+    finally:
+        file.unlink(missing_ok=True)
+    return outcome.result()
 
 
 def _fit(config: TrainConfig, *, use_gpu: bool) -> FitResult:
@@ -54,9 +88,6 @@ def _fit(config: TrainConfig, *, use_gpu: bool) -> FitResult:
     )
     try:
         result: FitResult = trainer.fit().return_value
-    except KeyboardInterrupt:
-        log = MetricsLog(Path(config.out) / "metrics.jsonl")
-        return FitResult(finished=False, step=_step(log), seconds=0.0, loss=nan)
     except TrainingFailedError as error:
         raise _cause(error) from error
     return result
@@ -72,7 +103,7 @@ def _work(values: dict[str, str]) -> FitResult:
     if Path(values["folder"]).is_dir():  # Ray has put the worker into a folder of its own; paths are relative to this
         os.chdir(values["folder"])
     config = TrainConfig.model_validate_json(values["config"])
-    return Session(config, Group(distributed=True), get_device()).fit()
+    return Session(config, Group(distributed=True), get_device(), stops=(Path(config.out) / STOP).exists).fit()
 
 
 def _cause(error: Any) -> Exception:
@@ -86,10 +117,11 @@ def _cause(error: Any) -> Exception:
 
 
 @contextmanager
-def followed(out: Path, steps: int) -> Iterator[None]:
+def followed(out: Path, steps: int) -> Iterator[Progress]:
     """Progress and warnings here of what the workers log there: they have no terminal."""
     log, ended = MetricsLog(out / "metrics.jsonl"), threading.Event()
-    told = _step(log)
+    told = step_of(out / CHECKPOINT)
+    log.rewind(told)  # as the workers will: the bar would begin where a killed training was, and run back
 
     def show(progress: Progress) -> None:
         nonlocal told
@@ -97,9 +129,8 @@ def followed(out: Path, steps: int) -> Iterator[None]:
         for line in lines:
             if int(line["step"]) > told and WARNED in line:
                 progress.note(f"warning: step {line['step']}: {HACKED}")
-        step = _last(lines)
-        told = max(told, step)
-        progress.update(step)
+        told = max(told, _last(lines))
+        progress.update(told)
 
     def follow(progress: Progress) -> None:
         while not ended.wait(POLL_S):
@@ -109,15 +140,11 @@ def followed(out: Path, steps: int) -> Iterator[None]:
         thread = threading.Thread(target=follow, args=(progress,), daemon=True, name="follow")
         thread.start()
         try:
-            yield
+            yield progress
         finally:
             ended.set()
             thread.join()
             show(progress)
-
-
-def _step(log: MetricsLog) -> int:
-    return _last(log.read())
 
 
 def _last(lines: Iterable[Mapping[str, float | int | str]]) -> int:

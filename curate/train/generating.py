@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,12 @@ from PIL import Image
 from transformers.utils import logging
 
 from curate.config import load_yaml, parse
-from curate.errors import ConfigError, ImageError, ModelError
+from curate.errors import ConfigError, ImageError, ModelError, StoreError
 from curate.files import write_atomic
 from curate.images import decode, encode
-from curate.models import resolve_model
 from pipelines.data.transforms import Size, bucket_of
 from pipelines.diffusers_expert import DiffusersExpert
-from pipelines.editors.loading import index_of, load_pipeline, local_folder
+from pipelines.editors.loading import index_of, load_pipeline, local_folder, place_of
 from pipelines.editors.options import Weights
 from pipelines.editors.presets import preset_names
 from pipelines.uso.official import LORA_FILE, PROJECTOR_FILE
@@ -41,7 +41,7 @@ def generate(
     guidance: float | None,
     size: str | None,
 ) -> list[Path]:
-    """Write one PNG for each seed, `out/seed-N.png`, and give back the paths.
+    """Write one PNG for each seed, `out/seed-N.png`, over one that is there, and give back the paths.
 
     model            a trained `model` folder, zoo:NAME or hub id; or a preset's name or an expert's YAML, of which all
                      counts that loads the pipeline, and `steps` and `guidance`
@@ -52,29 +52,33 @@ def generate(
                      own square
 
     Weights are bfloat16 on a GPU, as FLUX.1 dev's are published, and float32 on a CPU. Raises ConfigError for a size
-    that the model cannot draw, an image that cannot be read and an expert that is none; ModelError for a model that
-    cannot be loaded, or not take what it is given.
+    that the model cannot draw, a seed out of range, an image that cannot be read and an expert that is none; ModelError
+    for a model that cannot be loaded, or not take what it is given, or draws what is no picture; StoreError where `out`
+    cannot be written.
     """
+    _check_place(out)
+    if wrong := [seed for seed in seeds if not -(2**63) <= seed < 2**64]:
+        raise ConfigError(f"--seed {wrong[0]}: a seed has 64 bits")
+    asked_size = None if size is None else _parsed(size)
     contents, styles = ([_open(path) for path in paths] for paths in (content, style))
     expert = _expert(model)
     pipeline = _load(expert, uso, styled=bool(styles))
-    height, width = _size(pipeline, size, contents)
+    height, width = _size(pipeline, asked_size, contents)
     asked = {
         "num_inference_steps": expert.steps if steps is None else steps,
         "guidance_scale": expert.guidance if guidance is None else guidance,
     }
     options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     written = []
-    for seed in seeds:
+    for seed in dict.fromkeys(seeds):
         generator = [torch.Generator().manual_seed(seed)]
         try:
             (picture,) = pipeline(
                 prompt, [contents], [styles], height=height, width=width, generator=generator, **options
             ).images
-        except ValueError as error:
+        except (ValueError, ImageError) as error:
             raise ModelError(f"{model}: cannot draw this: {error}") from error
         path = out / f"seed-{seed}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, encode(picture))
         written.append(path)
     return written
@@ -87,7 +91,7 @@ def dtype_on(device: str) -> Literal["float32", "bfloat16"]:
 
 def _expert(model: str) -> DiffusersExpert:
     """The parts that `model` stands for. A folder that holds a pipeline goes before a preset of its name."""
-    if model.endswith(".yaml"):
+    if model.endswith((".yaml", ".yml")):
         values, lines = load_yaml(Path(model))
         return parse(DiffusersExpert, values, file=model, lines=lines)
     if model in preset_names() and not Path(model, UsoPipeline.config_name).is_file():
@@ -109,7 +113,7 @@ def _load(expert: DiffusersExpert, uso: Path | None, *, styled: bool) -> UsoPipe
 def _check_parts(expert: DiffusersExpert, *, released: bool, styled: bool) -> None:
     """ModelError where model_index.json and the config lack a part; a new one counts if released files will fill it."""
     try:
-        index = index_of(resolve_model(expert.model), expert.revision)
+        index = index_of(place_of(expert.model), expert.revision)
     except (OSError, ValueError) as error:
         raise ModelError(f"{expert.model}: not a pipeline that can be loaded: {_one_line(error)}") from error
     if (name := expert.pipeline or index.get("_class_name")) != UsoPipeline.__name__:
@@ -147,19 +151,33 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _size(pipeline: UsoPipeline, asked: str | None, contents: Sequence[Image.Image]) -> Size:
+def _check_place(out: Path) -> None:
+    """Before a model is loaded, which may take minutes."""
+    if re.match(r"[a-z0-9]+:/", str(out)):  # a Path has lost the second slash
+        raise ConfigError(f"--out {out}: pictures are written to a folder, not to a bucket")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StoreError(f"{out}: {there} is {'not writable' if there.is_dir() else 'a file'}; choose another --out")
+
+
+def _parsed(size: str) -> Size:
+    found = re.fullmatch(r"(\d+)x(\d+)", size)
+    if found is None:
+        raise ConfigError(f"--size takes WIDTHxHEIGHT in px, as 1024x768, not {size!r}")
+    return Size(int(found[2]), int(found[1]))
+
+
+def _size(pipeline: UsoPipeline, asked: Size | None, contents: Sequence[Image.Image]) -> Size:
     own = int(pipeline.config.size_px)
     if asked is None:
         return bucket_of(*contents[0].size, own) if contents else Size(own, own)
-    found = re.fullmatch(r"(\d+)x(\d+)", asked)
-    if found is None:
-        raise ConfigError(f"--size takes WIDTHxHEIGHT in px, as 1024x768, not {asked!r}")
-    width, height = int(found[1]), int(found[2])
+    height, width = asked
     step = PATCH * pipeline.vae_factor
     if width % step or height % step or not width * height:
         near = "x".join(str(max(1, round(side / step)) * step) for side in (width, height))
-        raise ConfigError(f"--size {asked}: sides must be multiples of {step} px for this model; the nearest is {near}")
-    return Size(height, width)
+        raise ConfigError(f"--size {width}x{height}: sides must be multiples of {step} px for this model; the nearest "
+                          f"is {near}")
+    return asked
 
 
 def _open(path: Path) -> Image.Image:

@@ -15,7 +15,7 @@ from curate.train.config import TrainConfig
 from filters.csd_reward import CsdReward
 from filters.csd_weights import load_csd
 from pipelines.diffusers_expert import DiffusersExpert
-from pipelines.editors.loading import load_pipeline
+from pipelines.editors.loading import load_pipeline, place_of
 from pipelines.uso.official import add_lora, load_official
 from pipelines.uso.pipeline import StyleEncoding, UsoPipeline
 from pipelines.uso.projector import ProjectorKind, StyleProjector
@@ -27,7 +27,7 @@ def load_uso(model: str, dtype: torch.dtype | dict[str, torch.dtype] = torch.flo
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline: UsoPipeline = UsoPipeline.from_pretrained(resolve_model(model), dtype=dtype)
+        pipeline: UsoPipeline = UsoPipeline.from_pretrained(place_of(model), dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{model}: not a USO pipeline that can be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from curate.errors import ConfigError
 from curate.train.config import TrainConfig
 from pipelines.data import DataConfig, Triplet, TripletStream
 from pipelines.data.transforms import cut_pictures
@@ -64,7 +65,13 @@ def first_triplets(config: TrainConfig, split: Literal["train", "val"], count: i
     """The first triplets of a split, fewer where it has fewer. Raises ConfigError if it has none."""
     if count == 0:
         return []
-    stream = TripletStream(still(config.data, split), seed=0)
+    try:
+        stream = TripletStream(still(config.data, split), seed=0)
+    except ConfigError as error:
+        if error.key == "split" and split == "val":
+            raise ConfigError(f"{error}; these are for `samples` and `validation`: set their `split: train`, or take "
+                              "`samples.count: 0` and no validation") from error
+        raise
     return list(islice(stream.iterate(), min(count, stream.epoch_length)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,13 @@ def train(config: TrainConfig) -> FitResult:
 
 
 class Session:
-    """All parts of one training in this process, a member of a group."""
+    """All parts of one training in this process, a member of a group; it ends after a step where `stops` says so."""
 
-    def __init__(self, config: TrainConfig, group: Group, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, group: Group, device: torch.device, stops: Callable[[], bool] = lambda: False
+    ) -> None:
         self.config, self.group, self.device, self.out = config, group, device, Path(config.out)
+        self.stops = stops
         self.pipeline = load_trainee(config, device)
         self.denoiser = self.pipeline.denoiser
         if config.compile:
@@ -97,6 +100,7 @@ class Session:
                     numbers=None if self.config.reward is None else self.numbers,
                     on_best=self.save_best,
                     watch=onlooker or Watch(),
+                    stops=self.stops,
                 ),
                 device=self.device,
                 group=self.group,

@@ -8,6 +8,8 @@ from typing import Self
 
 from PIL import Image
 
+from curate.files import write_atomic
+from curate.images import encode
 from curate.progress import Progress
 from pipelines.training import Watch
 from pipelines.training.tensorboard import TensorBoard
@@ -46,9 +48,7 @@ class Onlooker(Watch):
 
     def picture(self, step: int, picture: Image.Image) -> None:
         """A sample grid, also as `samples/step-NNNNNN.png`."""
-        folder = self.out / "samples"
-        folder.mkdir(parents=True, exist_ok=True)
-        picture.save(folder / f"step-{step:06d}.png")
+        write_atomic(self.out / "samples" / f"step-{step:06d}.png", encode(picture))
         if self._board is not None:
             self._board.picture(step, "samples", picture)
 

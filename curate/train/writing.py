@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from curate.files import write_json
+from curate.files import explaining_writes, write_json
 from curate.train.config import TrainConfig
 from curate.train.loading import learns_lora
 from pipelines.training.sharding import gathered
@@ -33,12 +34,16 @@ def write_model(pipeline: UsoPipeline, config: TrainConfig, out: Path, *, leads:
         return
     if config.stage == "style_alignment":
         if leads and pipeline.projector is not None:
-            pipeline.projector.save_pretrained(out / "projector")
+            with explaining_writes(out / "projector", SafetensorError):
+                pipeline.projector.save_pretrained(out / "projector")
         if not ended:
             return
     written = _whole(pipeline) if config.shard else pipeline
     if leads:
-        written.save_pretrained(out / "model")
+        with explaining_writes(out / "model", SafetensorError):
+            # diffusers writes it last: a folder without it is refused, and not drawn from half old and half new
+            (out / "model" / UsoPipeline.config_name).unlink(missing_ok=True)
+            written.save_pretrained(out / "model")
 
 
 def _whole(pipeline: UsoPipeline) -> UsoPipeline:
@@ -60,6 +65,8 @@ def mark_written(out: Path, step: int) -> None:
 
 
 def written_step(out: Path) -> int | None:
-    """The step that was last marked."""
-    path = out / _WRITTEN
-    return int(json.loads(path.read_text())["step"]) if path.is_file() else None
+    """The step that was last marked; None where none is, or it cannot be read."""
+    try:
+        return int(json.loads((out / _WRITTEN).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from curate.images import from_unit_range
 from pipelines.compact.layout import IDENTITY, draw_similarity, paper_of, transform
 from pipelines.compact.network import IMAGE_PX, StyleEncoder, repaint
 
@@ -84,7 +85,9 @@ class RestylePipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise ValueError(f"{count} images but {len(reference)} style images")
         steps = torch.full((count,), TASKS.index(task), device=pictures.device)
         drawn = repaint(self.unet, self.style_encoder, pictures, reference, steps).float()
-        return ImagePipelineOutput(images=drawn if output_type == "pt" else to_pil(drawn))
+        if output_type == "pt":
+            return ImagePipelineOutput(images=drawn)
+        return ImagePipelineOutput(images=from_unit_range(drawn.float().cpu().numpy()))
 
     def _prepare(self, pictures: Pictures) -> Tensor:
         """Any pictures -> (B, 3, 64, 64) in [-1, 1], on the pipeline's device and dtype."""
@@ -101,12 +104,6 @@ def from_pil(pictures: Sequence[Image.Image]) -> Tensor:
         np.asarray(_opaque(picture).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.LANCZOS)) for picture in pictures
     ]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_pil(images: Tensor) -> list[Image.Image]:
-    """float (B, 3, H, W) in [-1, 1] -> RGB pictures."""
-    levels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return [Image.fromarray(each.permute(1, 2, 0).cpu().numpy()) for each in levels]
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from curate.errors import ModelError
-from curate.models import resolve_model
+from curate.models import HUB_ID, resolve_model
 from curate.pretrained import safetensors_only
 from pipelines import OWN_PIPELINES, load_symbol
 from pipelines.editors.options import IpAdapter, Lora
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.editors.options import Component, Weights
 
 OWN_COMPONENTS = {"StyleProjector": "pipelines.uso.projector:StyleProjector"}
+INDEX = "model_index.json"
 LOADED: WeakValueDictionary[str, Any] = WeakValueDictionary()
 """Pipelines that an expert of this process still holds: stylize and destylize by one model load it once."""
 LOADING_FIELDS = ("model", "revision", "pipeline", "settings", "variant", "dtype", "components", "ip_adapter", "loras",
@@ -50,9 +51,11 @@ def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     """See the module."""
     import torch
     from diffusers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     logging.disable_progress_bar()
-    path = resolve_model(config.model)
+    transformers_logging.disable_progress_bar()
+    path = place_of(config.model)
     options = {"revision": config.revision, "dtype": getattr(torch, config.dtype), "trust_remote_code": False,
                "use_safetensors": safetensors_only(path, config.pickles)}
     try:
@@ -72,12 +75,34 @@ def load_pipeline(config: DiffusersExpert, device: str) -> Any:
     return pipeline
 
 
+def place_of(model: str) -> str:
+    """The path of a pipeline's folder, or a hub id as it is. ModelError, which says what lies there instead, for a
+    folder without a pipeline, and for what is neither."""
+    path = Path(resolve_model(model))
+    if path.is_dir():
+        if not (path / INDEX).is_file():
+            raise ModelError(f"{model}: there is no pipeline in this folder (no {INDEX}){_hint(path)}")
+    elif not ((named := HUB_ID.fullmatch(model)) and named[2] is None):
+        raise ModelError(f"{model}: there is no such folder, and it is no hub id (owner/name)")
+    return str(path)
+
+
+def _hint(path: Path) -> str:
+    from pipelines.uso.official import LORA_FILE
+
+    if (path / "model" / INDEX).is_file():
+        return f"; did you mean {path / 'model'}?"
+    for folder in (path, path / "uso"):
+        if (folder / LORA_FILE).is_file():
+            return f"; {folder} has the files of USO's released format: give it as uso, beside the base that it is for"
+    return ""
+
+
 def index_of(path: str, revision: str | None) -> dict[str, Any]:
     """model_index.json: the pipeline's class, and library and class of each component."""
     from huggingface_hub import hf_hub_download
 
-    name = "model_index.json"
-    file = Path(path, name) if Path(path).is_dir() else Path(hf_hub_download(path, name, revision=revision))
+    file = Path(path, INDEX) if Path(path).is_dir() else Path(hf_hub_download(path, INDEX, revision=revision))
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 

@@ -14,7 +14,6 @@ from pipelines.training.precision import bf16_pays, training_device
 from pipelines.training.prefetch import prefetch
 from pipelines.training.schedule import lr_at
 from pipelines.training.state import TrainState
-from pipelines.training.stop import StopRequest
 
 __all__ = [
     "Ema",
@@ -23,7 +22,6 @@ __all__ = [
     "Hooks",
     "MetricsLog",
     "Plan",
-    "StopRequest",
     "TrainState",
     "Watch",
     "bf16_pays",

@@ -8,12 +8,16 @@ To go back to one, give it that name: `ln -f checkpoint-best.pt checkpoint.pt`. 
 
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
+from curate.errors import StoreError
+from curate.files import explaining_writes
 from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
 
@@ -23,22 +27,27 @@ def save_checkpoint(
 ) -> None:
     """Replace the checkpoint at `path`; a crash leaves the former one. `keep_last` above 1 keeps those before it.
 
-    Of several processes all call it, for weights may lie in pieces, and one has `write`.
+    Of several processes all call it, for weights may lie in pieces, and one has `write`. StoreError where it cannot be
+    written; nothing is left of it then.
     """
     held: dict[str, Any] = gathered(state.state_dict())
     if not write:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        torch.save(held, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if keep_last > 1:
-        _name_also(temporary, _of_step(path, state.step))
-    if best:
-        _name_also(temporary, path.with_stem(f"{path.stem}-best"))
-    temporary.replace(path)
+    temporary = _unfinished(path)
+    try:
+        with explaining_writes(path, RuntimeError):  # torch's zip writer has one of its own for a full disk
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(held, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep_last > 1:
+                _name_also(temporary, _of_step(path, state.step))
+            if best:
+                _name_also(temporary, path.with_stem(f"{path.stem}-best"))
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     if keep_last > 1:
         newest = _of_step(path, state.step)
         for old in [each for each in kept(path) if each.name <= newest.name][:-keep_last]:
@@ -46,11 +55,38 @@ def save_checkpoint(
 
 
 def load_checkpoint(state: TrainState, path: Path) -> bool:
-    """Bring `state` to what `path` holds. False where there is no such file: the training starts fresh."""
+    """Bring `state` to what `path` holds. False where there is no such file: the training starts fresh. StoreError for
+    a damaged one."""
     if not path.exists():
         return False
-    state.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    state.load_state_dict(_read(path))
     return True
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, whose tensors are not read; 0 where there is none. StoreError for a damaged one."""
+    return int(_read(path, mmap=True)["step"]) if path.exists() else 0
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what a killed process left of checkpoints that it was writing beside `path`."""
+    for file in path.parent.glob(f".{path.stem}*.tmp"):
+        file.unlink(missing_ok=True)
+
+
+def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        best = path.with_stem(f"{path.stem}-best")
+        raise StoreError(f"{path}: damaged ({type(error).__name__}): go back to one that is whole (`ln -f {best.name} "
+                         f"{path.name}`, if {best.name} is there), or remove it to begin again") from error
+    return found
+
+
+def _unfinished(path: Path) -> Path:
+    """The token keeps apart two machines whose writers have one process id, as in containers on a shared disk."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
 
 
 def kept(path: Path) -> list[Path]:
@@ -65,8 +101,7 @@ def _of_step(path: Path, step: int) -> Path:
 
 def _name_also(file: Path, name: Path) -> None:
     """A second name for a file, in one step."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = _unfinished(name)
     try:
         os.link(file, temporary)
     except OSError:  # a disk without hard links

@@ -14,7 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
+from curate.stop import StopFlag
+from pipelines.training.checkpoint import clear_unfinished, load_checkpoint, save_checkpoint
 from pipelines.training.checks import PartGradients, grad_norms, not_finite, sample_names
 from pipelines.training.group import Group
 from pipelines.training.means import Means
@@ -24,7 +25,6 @@ from pipelines.training.precision import bf16_pays
 from pipelines.training.prefetch import prefetch
 from pipelines.training.schedule import lr_at
 from pipelines.training.state import TrainState
-from pipelines.training.stop import StopRequest
 
 Batch = TypeVar("Batch")
 CPU = torch.device("cpu")
@@ -53,17 +53,19 @@ def fit(
     share of a batch, `wrapped` is what `group.wrap` gave, and losses are means over all.
 
     A loss or gradient that is not finite raises NumericsError: the last checkpoint stays as it was, and the batch
-    lies beside it.
+    lies beside it. The first SIGINT or SIGTERM, or `hooks.stops`, ends it after the update with a checkpoint.
     """
     group = group or Group()
     load_checkpoint(state, checkpoint)
     if group.leads:
         log.rewind(state.step)
+        clear_unfinished(checkpoint)
     bf16 = plan.bf16 and bf16_pays(device)
     begun, before, last = time.monotonic(), state.seconds, math.nan
     made = prefetch(batch_at, state.step * plan.accumulate, plan.steps * plan.accumulate)
     hooks.watch.begun(state.step)
-    with closing(made) as batches, StopRequest() as stop:
+    stop = StopFlag()
+    with closing(made) as batches, stop.on_signals():
         stopping = False
         while state.step < plan.steps and not stopping:
             rate = lr_at(state.step, total=plan.steps, peak=plan.peak_lr, warmup=plan.warmup, cooldown=plan.cooldown)
@@ -104,7 +106,7 @@ def fit(
             state.step += 1
             state.seconds = before + time.monotonic() - begun
             hooks.watch.stepped(state.step, shown)
-            stopping = group.any(stop.requested, device)
+            stopping = group.any(stop.requested or hooks.stops(), device)
             if logs:
                 _log(log, state, {"lr": rate, **norms, **state.means.take()}, hooks, group)
             best = False

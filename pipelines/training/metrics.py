@@ -1,9 +1,10 @@
 """Metrics as JSON lines, one object a line, appended and flushed: readable while the training runs."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from curate.files import write_atomic
+from curate.files import explaining_writes, write_atomic
 
 
 class MetricsLog:
@@ -16,15 +17,20 @@ class MetricsLog:
     def write(self, **values: float | int | str) -> None:
         """Append one line; floats are rounded to six significant digits."""
         line = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in values.items()}
-        with self.path.open("a", encoding="utf-8") as file:
+        with explaining_writes(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, float | int | str]]:
-        """All whole lines; a line cut off by a crash is left out."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("}\n")]
+        """All whole lines; one that a crash or a full disk cut off is left out."""
+        return list(self._lines()) if self.path.exists() else []
+
+    def _lines(self) -> Iterator[dict[str, float | int | str]]:
+        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("}\n"):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after a step: a resumed training says it again."""

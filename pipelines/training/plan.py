@@ -61,4 +61,6 @@ class Hooks:
     numbers: Callable[[TrainState], Mapping[str, float]] | None = None
     """After the losses of each update: further numbers that are logged with them, the same for all processes."""
     on_best: Callable[[TrainState], None] | None = None
+    stops: Callable[[], bool] = lambda: False
+    """After each update: whether to end here, as after a signal. One process that says so stops all."""
     watch: Watch = field(default_factory=Watch)

@@ -83,7 +83,7 @@ def load_official(
         raise ModelError(f"{lora_file}: the transformer has a LoRA already; call `delete_adapters` on it first")
     lora, styles = _read(lora_file), _read(projector_file)
     _refuse(lora, _lora_shapes(transformer, rank := _rank(lora)), source=lora_file)
-    _refuse(styles, _projector_shapes(projector), source=projector_file)
+    _refuse(styles, _projector_shapes(projector, source=projector_file), source=projector_file)
     add_lora(transformer, rank=rank)
     if lora_dtype is not None:
         for name, parameter in transformer.named_parameters():
@@ -106,7 +106,7 @@ def save_official(folder: Path, *, transformer: FluxTransformer2DModel, projecto
     lora = lora_to_official(_scaled_lora(transformer))
     wanted = {f"{prefix}.{part}.weight" for prefix, _ in _groups(transformer) for part in ("down", "up")}
     refuse_names(lora.keys(), wanted, source="the transformer's LoRA")
-    _projector_shapes(projector)
+    _projector_shapes(projector, source=folder / PROJECTOR_FILE)
     styles = {f"{PROJECTOR_PREFIX}{name}": value for name, value in projector.state_dict().items()}
     _make_folder(folder, without=LORA_FILE)
     write_atomic(folder / PROJECTOR_FILE, _bytes(styles))
@@ -161,14 +161,18 @@ def _rank(lora: Mapping[str, Tensor]) -> int:
     return max(1, mode(ranks)) if ranks else 1
 
 
-def _projector_shapes(projector: StyleProjector) -> Shapes:
+def _projector_shapes(projector: StyleProjector, *, source: Path) -> Shapes:
     """What `PROJECTOR_FILE` must hold for this projector."""
     if projector.config.kind != "hierarchical":
-        raise ModelError(f"the released format has no {projector.config.kind} projector, only the hierarchical one")
+        raise ModelError(f"{source}: the released format has only the hierarchical projector, and this model's is of "
+                         f"the kind {projector.config.kind}")
     return {f"{PROJECTOR_PREFIX}{name}": tuple(value.shape) for name, value in projector.state_dict().items()}
 
 
 def _refuse(state: Mapping[str, Tensor], shapes: Shapes, *, source: Path) -> None:
+    broken = sorted(name for name, value in state.items() if not bool(torch.isfinite(value.float()).all()))
+    if broken:
+        raise ModelError(f"{source}: {broken[0]} holds what is no number, in {len(broken)} of {len(state)} tensors")
     faults = [
         f"{name} is {tuple(value.shape)} of {value.dtype}, not {shapes[name]} of a float type"
         for name, value in state.items()

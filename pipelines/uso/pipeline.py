@@ -16,6 +16,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from curate.images import from_unit_range
 from pipelines.data.transforms import Size, content_reference, content_size, crop_resize, squeeze, to_model
 from pipelines.uso.encoders import (
     decode_latents,
@@ -173,7 +174,7 @@ class UsoPipeline(DiffusionPipeline):  # type: ignore[misc]
             latents = self.scheduler.step(velocity.float(), step, latents, return_dict=False)[0]
         pictures = decode_latents(self.vae, latents).float().clamp(-1, 1)
         self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=pictures if output_type == "pt" else _to_pil(pictures))
+        return ImagePipelineOutput(images=pictures if output_type == "pt" else from_unit_range(pictures.cpu().numpy()))
 
     def encode_prompt(self, prompt: str | Sequence[str]) -> tuple[Tensor, Tensor]:
         """Text states (B, max_text_tokens, joint_dim) and pooled (B, pooled_dim) of one prompt or of several."""
@@ -288,8 +289,3 @@ def _stack(pictures: Sequence[Image.Image]) -> Tensor:
     if len(sizes) > 1:
         raise ValueError(f"contents of one batch must have one size, not {sizes}; call the pipeline for each size")
     return torch.stack([to_model(picture) for picture in pictures])
-
-
-def _to_pil(images: Tensor) -> list[Image.Image]:
-    levels = ((images + 1) * 127.5).round().to(torch.uint8)
-    return [Image.fromarray(each.permute(1, 2, 0).cpu().numpy()) for each in levels]

@@ -1,8 +1,11 @@
-"""Stopping: the first Ctrl-C lets the blocks in flight finish, the second stops now. Both can be resumed."""
+"""Stopping: the first Ctrl-C lets finish what has begun (blocks in flight, a training's step), the second stops now.
+
+Both can be resumed."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,8 +23,11 @@ class StopFlag:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into a request and the second into KeyboardInterrupt. Main thread only."""
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Turn the first SIGINT or SIGTERM into a request and the second into KeyboardInterrupt. Signals go to the main
+        thread: in another one nothing changes."""
+        here = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:

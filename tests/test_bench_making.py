@@ -218,7 +218,7 @@ def test_another_setting_of_a_pipeline_is_another_image(editor: PipelineSystem, 
 def test_a_pipeline_that_cannot_be_loaded_stops_the_bench(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     system = PipelineSystem(name="p", expert=DiffusersExpert(model=str(tmp_path / "model")))
-    with pytest.raises(ModelError, match="not a diffusers pipeline"):
+    with pytest.raises(ModelError, match="there is no pipeline in this folder"):
         make_images(system, ITEMS, tmp_path / "out", device="cpu")
 
 

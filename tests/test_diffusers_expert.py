@@ -70,7 +70,7 @@ def test_an_argument_that_the_call_does_not_take_is_named(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="not a diffusers pipeline"):
+    with pytest.raises(ModelError, match="there is no pipeline in this folder"):
         config(tmp_path).load("cpu")
 
 

@@ -24,6 +24,13 @@ def _place(text: str) -> Path:
     return as_path(text)
 
 
+def _folder(text: str | Path) -> Path:
+    """``text``: as given, or the default."""
+    if "://" in str(text):
+        raise typer.BadParameter(f"{text}: pictures are written to a folder, not to a bucket")
+    return Path(text)
+
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=_place, help="A run directory, or its URL.")]
 
 
@@ -138,7 +145,9 @@ def train(
 def generate(
     model: Annotated[str, typer.Argument(
         metavar="MODEL", help="A trained `model` folder, zoo:NAME, a hub id, a preset (uso), or an expert's YAML.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("generated"),
+    out: Annotated[Path, typer.Option(
+        "--out", parser=_folder, help="Folder for the pictures; those of the same seeds are replaced.",
+        )] = Path("generated"),
     uso: Annotated[Path | None, typer.Option("--uso", help="Folder with dit_lora and projector .safetensors.")] = None,
     prompt: Annotated[str, typer.Option("--prompt", help="Empty: the content's layout is kept.")] = "",
     content: Annotated[list[Path] | None, typer.Option("--content", help="Content image; may be repeated.")] = None,

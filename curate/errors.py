@@ -8,7 +8,7 @@ CurateError
  ├── NumericsError   stop: a training's loss or gradient is not finite; its last checkpoint is whole
  ├── EngineError     stop: the engine cannot run here (too few CPUs, no Ray, cluster gone)
  ├── UnitError       record this unit as failed(stage, reason) and go on
- │    └── ImageError   an input image that cannot be decoded or is refused
+ │    └── ImageError   an image that cannot be decoded or is refused, or that a model drew of what is no number
  └── BudgetError     stop at the end with exit code 1: more failures than the config allows
 """
 

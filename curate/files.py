@@ -182,6 +182,14 @@ def _not_sent(path: Path, error: Exception) -> StoreError:
                       "and the network, then run the same command again")
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path is known to exist: also where the disk cannot say, a shared one for a moment, it is no error."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def explaining_writes(path: Path, *others: type[Exception]) -> Iterator[None]:
     """Turn an OSError of what is written inside into a StoreError that names the path and what to do; and likewise

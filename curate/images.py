@@ -182,7 +182,6 @@ def from_unit_range(batch: npt.NDArray[np.floating[Any]]) -> list[Image.Image]:
     if batch.ndim != 4 or batch.shape[1] != 3:
         raise ValueError(f"expected (B, 3, H, W), got {batch.shape}")
     if not np.isfinite(batch).all():
-        broken = [i for i, one in enumerate(batch) if not np.isfinite(one).all()]
-        raise ImageError(f"images {broken} of {len(batch)} have pixels that are not numbers")
+        raise ImageError("a picture has pixels that are not numbers")
     pixels = np.rint((np.clip(batch, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
     return [from_array(one) for one in pixels.transpose(0, 2, 3, 1)]

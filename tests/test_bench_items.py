@@ -133,13 +133,16 @@ def test_a_list_of_items(tmp_path: Path) -> None:
 
 
 def test_pictures_of_a_list_that_share_a_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    for seed, name in enumerate(["dog/00.png", "cat/00.png", "in/fox.png"]):
+    contents = ["dog/00.png", "cat/00.png", "in/fox.png", "in/../in/fox.png", "in/ox.png", "in/ox.jpg", "in/hen.png"]
+    for seed, name in enumerate([*contents, "style/hen.png"]):
         save_picture(tmp_path / name, seed)
-    entries = "".join(f"- {{task: subject, content: {name}}}\n" for name in ("dog/00.png", "cat/00.png", "in/fox.png"))
+    entries = "".join(f"- {{task: combined, content: {name}, style: style/hen.png}}\n"
+                      for name in [*contents[:-1], tmp_path / contents[-1]])
     (tmp_path / "list.yaml").write_text("items:\n" + entries)
     items = read_list(tmp_path / "list.yaml", seed=0)
-    assert [each.subject for each in items] == ["dog/00", "cat/00", "fox"]
-    assert [each.content.name for each in items if each.content] == ["dog/00", "cat/00", "fox"]
+    names = ["dog/00", "cat/00", "fox", "fox", "ox.png", "ox.jpg", "hen"]
+    assert [each.subject for each in items] == [each.content.name for each in items if each.content] == names
+    assert {each.style.name for each in items if each.style} == {"hen"}, "a style shares its name with a content"
 
 
 @pytest.mark.parametrize(("entry", "says"), [

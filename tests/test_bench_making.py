@@ -132,6 +132,12 @@ def test_a_pattern_takes_names_as_they_are_and_pads_numbers() -> None:
     assert system.path_of(named) == Path("theirs/backpack_dog/03_007.png")
 
 
+@pytest.mark.parametrize("subject", ["/etc/x", "../x", "a/../../x"])
+def test_a_name_that_leads_out_of_the_folder_is_noticed(tmp_path: Path, subject: str) -> None:
+    system = FolderSystem(name="f", root=str(tmp_path), pattern="{subject}.png")
+    assert not system.holds(replace(item(1), subject=subject)) and system.holds(replace(item(1), subject="a/x"))
+
+
 def test_a_pattern_must_tell_items_apart() -> None:
     items = [item(1), item(1, seed=1)]
     assert clashing_items(FolderSystem(name="f", root=".", pattern="{content}.png"), items) == (items[0], items[1])

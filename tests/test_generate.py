@@ -228,8 +228,7 @@ def test_sizes_that_cannot_be_drawn_are_refused(parts: Parts, tmp_path: Path, si
 @pytest.mark.parametrize(
     ("options", "message"),
     [(["--size", "64X64"], "WIDTHxHEIGHT"), (["--seed", str(2**64)], "a seed has 64 bits"),
-     (["--out", "file"], "file is a file; choose another --out"), (["--out", "file/deep"], "file is a file"),
-     (["--out", "s3://bucket/pictures"], "not to a bucket")],
+     (["--out", "file"], "file is a file; choose another --out"), (["--out", "file/deep"], "file is a file")],
 )
 def test_what_is_wrong_whatever_the_model_is_said_before_it_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
@@ -238,6 +237,12 @@ def test_what_is_wrong_whatever_the_model_is_said_before_it_is_loaded(
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     assert message in refusal("nowhere/at/all", tmp_path / "out", *options)
+
+
+def test_a_bucket_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["generate", "nowhere/at/all", "--out", "s3://bucket/pictures"])
+    assert done.exit_code == 2 and "not to a bucket" in done.output and not list(tmp_path.iterdir())
 
 
 def test_a_seed_that_is_given_twice_is_drawn_once(parts: Parts, tmp_path: Path) -> None:
@@ -330,7 +335,7 @@ def test_what_is_no_number_is_no_picture(parts: Parts, tmp_path: Path) -> None:
     pipeline.transformer.proj_out.bias.data.fill_(torch.nan)
     pipeline.save_pretrained(tmp_path / "broken")
     said = refusal(str(tmp_path / "broken"), tmp_path / "out")
-    assert said.endswith("cannot draw this: images [0] of 1 have pixels that are not numbers")
+    assert said.endswith("cannot draw this: a picture has pixels that are not numbers")
     shutil.copytree(parts.place("released"), tmp_path / "released")
     file = tmp_path / "released" / "dit_lora.safetensors"
     lora = load_file(file)

@@ -228,7 +228,7 @@ def test_arrays_and_unit_range() -> None:
     assert (batch.min(), batch.max()) == (-1.0, 1.0)
     assert np.array_equal(to_array(from_unit_range(batch)[1]), pixels), "all 256 values survive the round trip"
     assert to_array(from_unit_range(np.full((1, 3, 2, 2), 9.0))[0]).max() == 255
-    with pytest.raises(ImageError, match=r"\[1\] of 2"):
+    with pytest.raises(ImageError, match="pixels that are not numbers"):
         batch[1, 0, 0, 0] = np.nan
         from_unit_range(batch)
     with pytest.raises(ValueError, match="expected uint8"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,11 +19,12 @@ from safetensors.torch import load_file
 
 from curate.config import load_yaml, parse
 from curate.errors import ConfigError
+from curate.progress import Progress
 from curate.train.config import TrainConfig
-from curate.train.distributed import STOP
+from curate.train.distributed import STOP, until_stopped
 from curate.train.loading import load_uso
 from curate.train.training import Session, train
-from pipelines.training import Group, MetricsLog
+from pipelines.training import FitResult, Group, MetricsLog
 from pipelines.training.checkpoint import step_of
 from tests.train_parts import make_parts, run, write
 
@@ -130,6 +133,38 @@ def test_two_workers_of_ray_make_the_curve_of_one(
     assert any((tmp_path / "cache").rglob("*.safetensors"))
     assert curve(tmp_path / "two") == pytest.approx(curve(alone), rel=1e-4)
     assert_same_model(alone, tmp_path / "two")
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_signal_asks_by_a_file_and_a_second_one_stops_now(tmp_path: Path, twice: bool) -> None:
+    """The workers' side is a function that waits for the file, as `Session` looks for it after each update."""
+    file, done = tmp_path / STOP, FitResult(finished=False, step=7, seconds=1.0, loss=0.5)
+    file.write_bytes(b"of a killed command")
+    begun, released = threading.Event(), threading.Event()
+
+    def fit() -> FitResult:
+        assert not file.exists()
+        begun.set()
+        while not file.exists():
+            time.sleep(0.01)
+        if twice:
+            os.kill(os.getpid(), signal.SIGINT)
+            released.wait(30)
+        return done
+
+    def interrupt() -> None:
+        begun.wait(30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with Progress(10, stream=io.StringIO(), live=False) as progress:
+        if twice:
+            with pytest.raises(KeyboardInterrupt):
+                until_stopped(fit, file, progress)
+        else:
+            assert until_stopped(fit, file, progress) == done
+    released.set()
+    assert not file.exists()
 
 
 @pytest.mark.slow

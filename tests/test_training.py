@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
 from curate.errors import StoreError
 from curate.stop import StopFlag
+from curate.train.watching import Onlooker
 from pipelines.training import (
     Ema,
     FitResult,
@@ -224,13 +226,41 @@ def test_what_a_killed_process_left_unfinished_is_cleared_away(tmp_path: Path) -
     assert sorted(file.name for file in tmp_path.glob(".*")) == [".other.pt.0a1b.77.tmp"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), OSError(errno.EIO, "Input/output error")])
+def test_what_is_no_damage_is_not_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Who reads "damaged, remove it" of a whole file loses days of work."""
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    path = tmp_path / "c.pt"
+    save_checkpoint(fresh(), path)
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises((RuntimeError, StoreError), match=r"^CUDA out of memory$|cannot be read: .*Input/output error$"):
+        load_checkpoint(fresh(), path)
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises((RuntimeError, StoreError), match=r"^CUDA out of memory$|cannot be written: Input/output e"):
+        save_checkpoint(fresh(), path)
+
+
+def test_a_full_disk_is_one_error_with_tensorboard_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreError, match=r"tensorboard: cannot be written: .*free some space"), \
+            Onlooker(tmp_path, 4) as onlooker:
+        onlooker.begun(0)
+        monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+        monkeypatch.setattr(SummaryWriter, "close", full)
+        onlooker.logged(1, {"loss": 0.5})
+
+
 @pytest.mark.parametrize("spoil", [lambda _: b"", lambda _: b"no checkpoint", lambda data: data[: len(data) // 2]])
 def test_a_damaged_checkpoint_says_how_to_go_on(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "c.pt"
     save_checkpoint(fresh(), path)
     path.write_bytes(spoil(path.read_bytes()))
     for read in (lambda: load_checkpoint(fresh(), path), lambda: step_of(path)):
-        with pytest.raises(StoreError, match=r"c\.pt: damaged .*`ln -f c-best\.pt c\.pt`.* or remove it"):
+        with pytest.raises(StoreError, match=r"c\.pt: damaged: .*`ln -f c-best\.pt c\.pt`.* or remove it"):
             read()
 
 
@@ -280,6 +310,14 @@ def test_prefetch_keeps_the_order_and_passes_errors_on() -> None:
         for value in prefetch(lambda step: 1 // (3 - step), 0, 9):
             got.append(value)  # noqa: PERF402
     assert len(got) == 3
+
+
+def test_whoever_looks_on_can_end_a_training_with_a_checkpoint(tmp_path: Path) -> None:
+    state = fresh()
+    result = fit(state, batch_at=batch_at, losses_of=lambda batch: {"square": state.model(batch).square().mean()},
+                 plan=PLAN, checkpoint=tmp_path / "c.pt", log=MetricsLog(tmp_path / "m.jsonl"),
+                 hooks=Hooks(stops=lambda: state.step == 7))
+    assert not result.finished and result.step == step_of(tmp_path / "c.pt") == 7
 
 
 def test_prefetch_ends_its_thread_when_the_consumer_leaves() -> None:

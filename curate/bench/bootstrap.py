@@ -1,11 +1,15 @@
-"""Percentile bootstrap over subjects (Efron 1979; the cluster bootstrap of Davison and Hinkley 1997, section 3.8).
+"""Percentile bootstrap over subjects, and over styles where they are crossed with these.
+
+Efron 1979; the cluster bootstrap of Davison and Hinkley 1997, section 3.8.
 
 Images of one subject are alike, so resampling images would give intervals that are too narrow: whole subjects are drawn
 with their images. The mean is over images, as published tables have it: a subject with more images weighs more.
 
 Where every content meets the same styles, as in USO-Bench, images of one style are alike too. Then styles are drawn as
 well, apart from the subjects, and an image counts as often as its subject times its style came up (the pigeonhole
-bootstrap: Owen, Annals of Applied Statistics 2007). It is on the safe side: its variance is never too small on average.
+bootstrap: Owen, Annals of Applied Statistics 2007). Its intervals are wider than need be where single images vary more
+than subjects and styles, and, as any bootstrap's, too narrow with few of these: of 10 each 93 % cover the mean, of 5
+89 %.
 """
 
 from __future__ import annotations

@@ -100,6 +100,11 @@ def check_patterns(config: BenchConfig, items: Sequence[BenchItem], file: Path, 
         if not Path(system.root).is_dir():
             raise ConfigError(f"no folder {system.root}; put {system.name}'s images there, named like {system.pattern}",
                               file=file, key=f"systems.{at}.root", line=lines.get((*place, "root")))
+        strays = [item for item in items if not system.holds(item)]
+        if strays:
+            raise ConfigError(f"{system.pattern} leads out of {system.root} for {strays[0].item_id}: "
+                              f"{system.path_of(strays[0])}", file=file, key=f"systems.{at}.pattern",
+                              line=lines.get((*place, "pattern")))
         clash = clashing_items(system, items)
         if clash is not None:
             first, second = clash

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from curate.bench.items import BenchItem, Picture, Task, slug
@@ -18,7 +19,8 @@ from curate.errors import ConfigError
 
 class ListedItem(StrictModel):
     """One entry. ``subject`` defaults to the content's name, else the style's, ``id`` to its place in the list,
-    ``seed`` to the bench's. A picture is called as its file without ending, with the folder where two would share it.
+    ``seed`` to the bench's. A picture is called as its file without ending, with more of the path where two contents or
+    two styles would share that.
     """
 
     task: Task
@@ -40,7 +42,7 @@ def read_list(file: Path, *, seed: int) -> list[BenchItem]:
     """Items in order; ConfigError with file, key and line for an entry that its task cannot use."""
     values, lines = load_yaml(file)
     listed = parse(ListFile, values, file=file, lines=lines).items
-    names = _names([path for entry in listed for path in (entry.content, entry.style) if path])
+    names = {role: _names((getattr(entry, role) for entry in listed), file.parent) for role in ("content", "style")}
     items = []
     for at, entry in enumerate(listed):
         for fault in _faults(entry, file.parent):
@@ -66,16 +68,23 @@ def _faults(entry: ListedItem, folder: Path) -> Iterator[str]:
             yield f"{role}: {folder / path} is not there"
 
 
-def _names(paths: Sequence[str]) -> dict[str, str]:
-    """Path -> what its picture is called."""
-    stems = Counter(Path(path).stem for path in set(paths))
-    return {path: Path(path).stem if stems[Path(path).stem] == 1 else Path(path).with_suffix("").as_posix()
-            for path in paths}
+def _names(paths: Iterable[str | None], folder: Path) -> dict[str, str]:
+    """Path -> what its picture is called: as short as tells the files apart."""
+    files = {path: Path(os.path.normpath(folder.absolute() / path)) for path in paths if path}
+    times = Counter(name for file in set(files.values()) for name in _possible(file))
+    return {path: next(name for name in _possible(file) if times[name] == 1) for path, file in files.items()}
 
 
-def _item(entry: ListedItem, at: int, folder: Path, names: Mapping[str, str], seed: int) -> BenchItem:
-    content, style = (Picture(names[path], folder / path) if path else None
-                      for path in (entry.content, entry.style))
+def _possible(file: Path) -> list[str]:
+    """1, 1.png, a/1, a/1.png, ...; the last is the file's alone."""
+    parts = file.parts[1:]
+    tails = ["/".join(parts[at:]) for at in range(len(parts) - 1, -1, -1)]
+    return list(dict.fromkeys(name for tail in tails for name in (tail.removesuffix(file.suffix), tail)))
+
+
+def _item(entry: ListedItem, at: int, folder: Path, names: Mapping[str, Mapping[str, str]], seed: int) -> BenchItem:
+    content, style = (Picture(names[role][path], folder / path) if path else None
+                      for role, path in (("content", entry.content), ("style", entry.style)))
     named = content or style
     return BenchItem(item_id=slug(entry.id or f"item {at:05d}"), task=entry.task, prompt=entry.prompt,
                      subject=entry.subject or (named.name if named else ""), content=content, style=style,

@@ -14,8 +14,9 @@ ARROWS = {"higher": "↑", "lower": "↓", "context": ""}
 def render_markdown(summary: Summary) -> str:
     """The whole report."""
     said = (f"Means over images with 95 % intervals ({summary['interval']['method']}); ↑ higher, ↓ lower is better. "
-            "(n) stands where a number is of fewer images than the system was asked for: numbers of other images are "
-            "compared under Differences, item by item, and not here.")
+            "(n) stands where a number is of fewer images than the task has items: numbers of other images are "
+            "compared under Differences, item by item, and not here. Intervals over fewer than 10 subjects or styles "
+            "are too narrow.")
     parts = [[f"# Bench: {summary['bench']}", "", said],
              *(part for task in TASKS for part in (_task_table(summary, task), _differences(summary, task))),
              _missing(summary), _metric_notes(summary), _quoted(summary)]
@@ -50,7 +51,8 @@ def _differences(summary: Summary, task: str) -> list[str]:
     pairs = list(dict.fromkeys((system, baseline) for system, baseline, _ in found))
     rows = [[system, baseline, *(_difference(found.get((system, baseline, column)), summary["measured"][system][task])
                                  for column in columns)] for system, baseline in pairs]
-    said = "System minus baseline over the items that both made, each interval by itself."
+    said = ("System minus baseline over the items that both made (in `combined` one that failed counts 0), each "
+            "interval by itself.")
     return [f"## Differences: {task}", "", said, "", *_table(["system", "minus", *_labels(summary, columns)], rows)]
 
 

@@ -24,8 +24,9 @@ METHOD = "percentile bootstrap over subjects, and over styles where these come b
 def summarise(scores: pd.DataFrame, columns: Mapping[str, Column], *, baselines: Sequence[str],
               quoted: BenchName | None, seed: int, resamples: int) -> Summary:
     """``measured``: system -> task -> counts, seconds an image, reasons, and figures (value, low, high, images,
-    subjects, styles). ``differences``: system - baseline over the items that both made, in every task and column that
-    has a good end. ``quoted``: other people's numbers, apart."""
+    subjects, styles). ``differences``: system - baseline over the items that both made (of the combined score also
+    those that failed, as 0), in every task and column that has a good end. ``quoted``: other people's numbers, apart.
+    """
     measured = {system: {task: _task_summary(of[of["task"] == task], columns, seed, resamples)
                          for task in TASKS if (of["task"] == task).any()}
                 for system, of in _by_system(scores)}

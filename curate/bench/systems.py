@@ -7,6 +7,7 @@ a callable that makes a batch. Copies are what every system must beat; the truth
 from __future__ import annotations
 
 import json
+import os
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -124,6 +125,12 @@ class FolderSystem(System):
     def path_of(self, item: BenchItem) -> Path:
         """Where the item's image should lie."""
         return Path(self.root) / self.pattern.format(**_pattern_values(item))
+
+    def holds(self, item: BenchItem) -> bool:
+        """Whether that is inside ``root``: names may be anything, and a path that leads to the content image itself
+        would be a perfect answer."""
+        root, path = (Path(os.path.normpath(place.absolute())) for place in (Path(self.root), self.path_of(item)))
+        return root in path.parents
 
     def fingerprint(self, item: BenchItem) -> str:
         path = self.path_of(item)

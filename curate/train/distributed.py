@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from curate.engine.config import EngineConfig
 from curate.engine.ray_session import RaySession, quietly
 from curate.errors import CurateError, EngineError
-from curate.files import write_atomic
+from curate.files import is_there, write_atomic
 from curate.progress import Progress
 from curate.stop import StopFlag
 from curate.train.begun import CHECKPOINT
@@ -45,12 +46,12 @@ def train_together(config: TrainConfig) -> FitResult:
     placed = config.model_copy(update={"out": str(out), "cache": cache})
     try:
         with quietly(), followed(out, config.steps) as progress:
-            return _until_stopped(lambda: _fit(placed, use_gpu=gpus > 0), out / STOP, progress)
+            return until_stopped(lambda: _fit(placed, use_gpu=gpus > 0), out / STOP, progress)
     finally:
         session.close()
 
 
-def _until_stopped(fit: Callable[[], FitResult], file: Path, progress: Progress) -> FitResult:
+def until_stopped(fit: Callable[[], FitResult], file: Path, progress: Progress) -> FitResult:
     """What `fit` gives; a signal puts `file` there. It runs in a thread: in the main one Ray Train has a handler of its
     own, which aborts the workers in the middle of a step."""
     stop, told, outcome = StopFlag(), False, Future[FitResult]()
@@ -103,7 +104,8 @@ def _work(values: dict[str, str]) -> FitResult:
     if Path(values["folder"]).is_dir():  # Ray has put the worker into a folder of its own; paths are relative to this
         os.chdir(values["folder"])
     config = TrainConfig.model_validate_json(values["config"])
-    return Session(config, Group(distributed=True), get_device(), stops=(Path(config.out) / STOP).exists).fit()
+    stops = partial(is_there, Path(config.out) / STOP)
+    return Session(config, Group(distributed=True), get_device(), stops).fit()
 
 
 def _cause(error: Any) -> Exception:

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from curate.config import load_yaml, parse
 from curate.errors import ConfigError, ImageError, ModelError, StoreError
-from curate.files import write_atomic
+from curate.files import is_there, write_atomic
 from curate.images import decode, encode
 from pipelines.data.transforms import Size, bucket_of
 from pipelines.diffusers_expert import DiffusersExpert
@@ -153,9 +153,7 @@ def _one_line(error: Exception) -> str:
 
 def _check_place(out: Path) -> None:
     """Before a model is loaded, which may take minutes."""
-    if re.match(r"[a-z0-9]+:/", str(out)):  # a Path has lost the second slash
-        raise ConfigError(f"--out {out}: pictures are written to a folder, not to a bucket")
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    there = next(place for place in (out, *out.absolute().parents) if is_there(place))
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise StoreError(f"{out}: {there} is {'not writable' if there.is_dir() else 'a file'}; choose another --out")
 

@@ -87,7 +87,7 @@ class RestylePipeline(DiffusionPipeline):  # type: ignore[misc]
         drawn = repaint(self.unet, self.style_encoder, pictures, reference, steps).float()
         if output_type == "pt":
             return ImagePipelineOutput(images=drawn)
-        return ImagePipelineOutput(images=from_unit_range(drawn.float().cpu().numpy()))
+        return ImagePipelineOutput(images=from_unit_range(drawn.cpu().numpy()))
 
     def _prepare(self, pictures: Pictures) -> Tensor:
         """Any pictures -> (B, 3, 64, 64) in [-1, 1], on the pipeline's device and dtype."""

@@ -6,13 +6,16 @@ To go back to one, give it that name: `ln -f checkpoint-best.pt checkpoint.pt`. 
 `checkpoint.pt` shares with the newest step's.) Checkpoints of later steps then stay until they are written again.
 """
 
+import errno
 import os
 import re
 import secrets
 import shutil
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 import torch
 
@@ -20,6 +23,9 @@ from curate.errors import StoreError
 from curate.files import explaining_writes
 from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
+
+SHOWN: Final = 120
+"""Letters of torch's own words about a damaged file."""
 
 
 def save_checkpoint(
@@ -35,10 +41,10 @@ def save_checkpoint(
         return
     temporary = _unfinished(path)
     try:
-        with explaining_writes(path, RuntimeError):  # torch's zip writer has one of its own for a full disk
+        with explaining_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                torch.save(held, file)
+                _write(held, file)
                 file.flush()
                 os.fsync(file.fileno())
             if keep_last > 1:
@@ -74,13 +80,28 @@ def clear_unfinished(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def _write(held: Mapping[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(held, file)
+    except RuntimeError as error:
+        if "inline_container" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error  # what torch's zip writer makes of it
+
+
 def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     try:
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        int(found["step"])
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    except (EOFError, RuntimeError, UnpicklingError, ValueError, KeyError, TypeError, struct.error) as error:
+        if "memory" in str(error):
+            raise
         best = path.with_stem(f"{path.stem}-best")
-        raise StoreError(f"{path}: damaged ({type(error).__name__}): go back to one that is whole (`ln -f {best.name} "
-                         f"{path.name}`, if {best.name} is there), or remove it to begin again") from error
+        raise StoreError(f"{path}: damaged: {type(error).__name__}: {' '.join(str(error).split())[:SHOWN]}; go back to "
+                         f"one that is whole (`ln -f {best.name} {path.name}`, if {best.name} is there), or remove it "
+                         "to begin again") from error
     return found
 
 

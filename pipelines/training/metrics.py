@@ -12,7 +12,8 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with explaining_writes(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, **values: float | int | str) -> None:
         """Append one line; floats are rounded to six significant digits."""

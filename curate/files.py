@@ -147,8 +147,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             f.flush()
             _send(Path(f.name), path)
         return
-    # the token keeps apart two machines on a shared disk whose writers have one process id, as in containers
-    tmp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
+    tmp = unfinished(path)
     try:
         with explaining_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +159,14 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             tmp.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Where a file is written before it takes its name: hidden, beside it.
+
+    The token keeps apart two machines on a shared disk whose writers have one process id, as in containers.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
 
 
 def _send(local: Path, path: Path) -> None:

@@ -8,8 +8,7 @@ with their images. The mean is over images, as published tables have it: a subje
 Where every content meets the same styles, as in USO-Bench, images of one style are alike too. Then styles are drawn as
 well, apart from the subjects, and an image counts as often as its subject times its style came up (the pigeonhole
 bootstrap: Owen, Annals of Applied Statistics 2007). Its intervals are wider than need be where single images vary more
-than subjects and styles, and, as any bootstrap's, too narrow with few of these: of 10 each 93 % cover the mean, of 5
-89 %.
+than subjects and styles, and, as any bootstrap's, too narrow with few of these (``benchmarks/intervals.py``).
 """
 
 from __future__ import annotations

@@ -42,11 +42,12 @@ def run_bench(path: Path, overrides: tuple[str, ...] = (), *, dry_run: bool = Fa
     check_patterns(config, items, path, lines)
     out = Path(config.output)
     say(f"{len(items)} items ({_counted(items)}), {len({item.subject for item in items})} subjects")
-    for system in config.systems:
-        say(f"{system.name}: {count_missing(system, items, out)} images to be made")
+    missing = {system.name: count_missing(system, items, out) for system in config.systems}
+    for name, count in missing.items():
+        say(f"{name}: {count} images to be made")
     if dry_run:
         return 0
-    if any(count_missing(system, items, out) for system in config.systems if isinstance(system, PipelineSystem)):
+    if any(missing[system.name] for system in config.systems if isinstance(system, PipelineSystem)):
         for metric in config.metrics:  # hours of drawing are lost on a model that is not there
             metric.load("cpu")
     try:

@@ -9,7 +9,6 @@ To go back to one, give it that name: `ln -f checkpoint-best.pt checkpoint.pt`. 
 import errno
 import os
 import re
-import secrets
 import shutil
 import struct
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, Final
 import torch
 
 from curate.errors import StoreError
-from curate.files import explaining_writes
+from curate.files import explaining_writes, unfinished
 from pipelines.training.sharding import gathered
 from pipelines.training.state import TrainState
 
@@ -39,7 +38,7 @@ def save_checkpoint(
     held: dict[str, Any] = gathered(state.state_dict())
     if not write:
         return
-    temporary = _unfinished(path)
+    temporary = unfinished(path)
     try:
         with explaining_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,11 +104,6 @@ def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     return found
 
 
-def _unfinished(path: Path) -> Path:
-    """The token keeps apart two machines whose writers have one process id, as in containers on a shared disk."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
-
-
 def kept(path: Path) -> list[Path]:
     """Checkpoints of single steps beside `path`, oldest first."""
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
@@ -122,7 +116,7 @@ def _of_step(path: Path, step: int) -> Path:
 
 def _name_also(file: Path, name: Path) -> None:
     """A second name for a file, in one step."""
-    temporary = _unfinished(name)
+    temporary = unfinished(name)
     try:
         os.link(file, temporary)
     except OSError:  # a disk without hard links
